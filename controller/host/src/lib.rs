@@ -1,0 +1,1 @@
+//! A Xen host, real or simulated, as the reconcile loop sees it.

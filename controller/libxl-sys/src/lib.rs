@@ -1,0 +1,1 @@
+//! Raw declarations of libxenlight, generated at build time from the installed headers.

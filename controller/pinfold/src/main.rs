@@ -1,0 +1,3 @@
+//! pinfold.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The messages between pinfold and pinfold-xen. Types only.

@@ -1,0 +1,1 @@
+//! A Xen host in memory, with the semantics of the real one. Pure.

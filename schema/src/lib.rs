@@ -1,0 +1,1 @@
+//! The language: kinds, units, diagnostics, YAML reading, resolving, JSON Schema.

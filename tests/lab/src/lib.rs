@@ -1,0 +1,1 @@
+//! Real Xen in QEMU, as a test fixture.
