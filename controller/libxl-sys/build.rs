@@ -1,0 +1,3 @@
+//! Replaced by bindgen.
+
+fn main() {}
