@@ -1,0 +1,76 @@
+//! The calls that operations are made of.
+
+use protocol::{CpuSet, Cpupool, Domain, DomainConfig, Failure, Sched};
+use uuid::Uuid;
+
+/// A hypervisor with its xenstore, one call at a time.
+///
+/// libxl implements it in `pinfold-xen`; the simulator implements it in memory. Every method is one step as Xen sees it: the process
+/// may die between any two calls, and inside [`Hypervisor::create_domain`] and [`Hypervisor::destroy_domain`], which are many steps to Xen.
+pub trait Hypervisor {
+    /// All cpupools, also those without a name.
+    fn cpupools(&mut self) -> Result<Vec<Cpupool>, Failure>;
+
+    /// pCPUs that are online and in no cpupool (`libxl_get_freecpus`).
+    fn free_cpus(&mut self) -> Result<CpuSet, Failure>;
+
+    /// All domains but dom0, dying ones included.
+    fn domains(&mut self) -> Result<Vec<Domain>, Failure>;
+
+    /// Makes a cpupool without pCPUs and answers its number. Its uuid and name are written to xenstore after the hypercall: dying between the two leaves a pool without a name.
+    fn create_cpupool(&mut self, uuid: Uuid, name: &str) -> Result<u32, Failure>;
+
+    /// Adds a free pCPU.
+    fn add_cpu(&mut self, poolid: u32, cpu: u32) -> Result<(), Failure>;
+
+    /// Removes a pCPU; it becomes free. Xen widens the hard affinity of any vCPU that this leaves with nothing to *all* pCPUs, silently; and refuses the last pCPU of a pool with live domains.
+    fn remove_cpu(&mut self, poolid: u32, cpu: u32) -> Result<(), Failure>;
+
+    /// Gives a cpupool another name.
+    fn rename_cpupool(&mut self, poolid: u32, name: &str) -> Result<(), Failure>;
+
+    /// Destroys a cpupool; its pCPUs become free. Refused while it has domains, dying ones included.
+    fn destroy_cpupool(&mut self, poolid: u32) -> Result<(), Failure>;
+
+    /// Memory that a domain of this configuration will take, in KiB (`libxl_domain_need_memory`).
+    fn need_memory(&mut self, config: &DomainConfig) -> Result<u64, Failure>;
+
+    /// Memory that is free now, in KiB (`libxl_get_free_memory`).
+    fn free_memory(&mut self) -> Result<u64, Failure>;
+
+    /// Builds a domain, paused, marked, in its cpupool, with its masks. Fails without leaving a domain, unless the process dies in it.
+    fn create_domain(&mut self, config: &DomainConfig, poolid: u32) -> Result<u32, Failure>;
+
+    /// Destroys a domain. A dying domain may linger after it.
+    fn destroy_domain(&mut self, domid: u32) -> Result<(), Failure>;
+
+    /// Pauses a domain. Pauses count: two need two unpauses.
+    fn pause_domain(&mut self, domid: u32) -> Result<(), Failure>;
+
+    /// Takes one pause away.
+    fn unpause_domain(&mut self, domid: u32) -> Result<(), Failure>;
+
+    /// Asks the guest to power off; fails with [`protocol::FailureKind::GuestIgnored`] when it does not acknowledge.
+    fn shutdown_domain(&mut self, domid: u32) -> Result<(), Failure>;
+
+    /// Moves a domain to another cpupool. Xen resets hard affinity to *all*, weight to 256 and cap to 0.
+    fn move_domain(&mut self, domid: u32, poolid: u32) -> Result<(), Failure>;
+
+    /// Sets the hard affinity of one vCPU. Refused when it has nothing in common with the pool's pCPUs.
+    fn set_hard_affinity(&mut self, domid: u32, vcpu: u32, cpus: &CpuSet) -> Result<(), Failure>;
+
+    /// Sets weight and cap.
+    fn set_sched(&mut self, domid: u32, sched: Sched) -> Result<(), Failure>;
+
+    /// Asks the guest to use this much memory and lowers its limit to it.
+    fn set_memory_target(&mut self, domid: u32, memory_kib: u64) -> Result<(), Failure>;
+
+    /// Asks the guest to use the first `online` vCPUs.
+    fn set_vcpus_online(&mut self, domid: u32, online: u32) -> Result<(), Failure>;
+
+    /// Gives a domain another name.
+    fn rename_domain(&mut self, domid: u32, name: &str) -> Result<(), Failure>;
+
+    /// Writes `pinfold/ready` below the domain's xenstore home.
+    fn mark_ready(&mut self, domid: u32) -> Result<(), Failure>;
+}

@@ -1,0 +1,257 @@
+//! What a hypervisor and its xenstore say at one moment.
+//!
+//! [`Reading`] keeps *absent* (a known list without it) apart from *unknown* (the list could not be read, or contradicts itself).
+
+use crate::CpuSet;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Something that was read, or the reason why it could not be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reading<T> {
+    /// It was read and is consistent.
+    Known(T),
+    /// It could not be read, or what was read contradicts itself.
+    Unknown(Cause),
+}
+
+/// Why something is unknown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// One CamelCase word for machines, such as `XenstoreLost`.
+    pub reason: String,
+    /// A sentence for people, with what to do next.
+    pub message: String,
+}
+
+impl<T> Reading<T> {
+    /// The value, when it is known.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::Unknown(_) => None,
+        }
+    }
+
+    /// Unknown for a reason.
+    pub fn unknown(reason: &str, message: impl Into<String>) -> Self {
+        Self::Unknown(Cause { reason: reason.to_owned(), message: message.into() })
+    }
+}
+
+/// Everything that Xen says about its host, its cpupools and its domains.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// Topology, memory, version.
+    pub hypervisor: Hypervisor,
+    /// All cpupools, ours and foreign. Known only if the pools' CPUs and the free CPUs together are the online CPUs.
+    pub cpupools: Reading<Vec<Cpupool>>,
+    /// All domains but dom0, ours and foreign, dying ones included.
+    pub domains: Reading<Vec<Domain>>,
+}
+
+/// The machine as Xen sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hypervisor {
+    /// Version of the running Xen, such as `4.17.5`.
+    pub version: String,
+    /// Every pCPU, in ascending order.
+    pub pcpus: Vec<Pcpu>,
+    /// Total memory in KiB.
+    pub memory_total_kib: u64,
+    /// Memory that a new domain could take now, in KiB (free pages and pages still being scrubbed).
+    pub memory_free_kib: u64,
+    /// Whether PV guests can be built (`virt_caps`).
+    pub pv: bool,
+    /// Whether HVM and PVH guests can be built.
+    pub hvm: bool,
+    /// Which boot of the host this is: changes with every boot of dom0's kernel (`/proc/sys/kernel/random/boot_id`).
+    pub boot_id: Uuid,
+    /// dom0's own figures.
+    pub dom0: Dom0,
+}
+
+/// The control domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dom0 {
+    /// Memory it has now, in KiB.
+    pub memory_kib: u64,
+    /// Memory it may grow to, in KiB; `None` when Xen has set no limit (`dom0_mem=…,max:…` is missing).
+    pub memory_max_kib: Option<u64>,
+    /// vCPUs.
+    pub vcpus: u32,
+}
+
+/// A logical processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pcpu {
+    /// Its number in Xen.
+    pub id: u32,
+    /// Socket (`libxl_cputopology.socket`).
+    pub socket: u32,
+    /// Core within the socket (`libxl_cputopology.core`).
+    pub core: u32,
+    /// NUMA node.
+    pub node: u32,
+    /// Whether Xen uses it.
+    pub online: bool,
+}
+
+/// A cpupool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cpupool {
+    /// Its number; Pool-0 has 0.
+    pub poolid: u32,
+    /// Its name in xenstore; `None` while it is being made, or when its maker died.
+    pub name: Option<String>,
+    /// The identity that libxl writes beside the name.
+    pub uuid: Option<Uuid>,
+    /// `credit` or `credit2`.
+    pub scheduler: String,
+    /// Its pCPUs.
+    pub cpus: CpuSet,
+    /// Domains in it, dying ones included.
+    pub domains: u32,
+}
+
+/// A domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Domain {
+    /// Its number.
+    pub domid: u32,
+    /// The handle that Xen keeps.
+    pub uuid: Uuid,
+    /// Its name in xenstore; `None` while it is being made or destroyed.
+    pub name: Option<String>,
+    /// `pv`, `pvh` or `hvm` (xenstore `/libxl/N/type`; Xen itself cannot tell PVH from HVM). `None` when libxl did not make it.
+    pub kind: Option<DomainKind>,
+    /// What it does.
+    pub state: DomainState,
+    /// Its cpupool; `None` while it is dying.
+    pub poolid: Option<u32>,
+    /// Its vCPUs.
+    pub vcpus: Reading<Vec<Vcpu>>,
+    /// Memory.
+    pub memory: DomainMemory,
+    /// Scheduler parameters.
+    pub sched: Reading<Sched>,
+    /// Our mark, from xenstore.
+    pub mark: Option<Mark>,
+    /// Whether `pinfold/ready` is written: pool and masks were verified before its first instruction ran.
+    pub ready: bool,
+    /// Files and devices of dom0 that it has open as disks.
+    pub disks: Vec<DomainDisk>,
+    /// Its NICs.
+    pub nics: Vec<DomainNic>,
+    /// CPU time used so far, in nanoseconds.
+    pub cpu_time_ns: u64,
+}
+
+/// How a domain is virtualised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DomainKind {
+    /// Paravirtualised.
+    Pv,
+    /// PV interfaces in a hardware container.
+    Pvh,
+    /// Fully virtualised.
+    Hvm,
+}
+
+/// What a domain does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DomainState {
+    /// Its vCPUs are scheduled (running or blocked).
+    Running,
+    /// Paused by a toolstack.
+    Paused,
+    /// It ended and waits for the toolstack to destroy it.
+    Shutdown(ShutdownReason),
+    /// It is being torn down.
+    Dying,
+}
+
+/// Why a guest ended (`libxl_shutdown_reason`, libxl_types.idl).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShutdownReason {
+    /// It switched itself off.
+    Poweroff,
+    /// It wants to be started again.
+    Reboot,
+    /// It suspended itself.
+    Suspend,
+    /// It crashed.
+    Crash,
+    /// Its watchdog fired.
+    Watchdog,
+    /// It asks for a reset that keeps its memory.
+    SoftReset,
+}
+
+/// A virtual processor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vcpu {
+    /// Its number within the domain.
+    pub id: u32,
+    /// Whether the guest uses it.
+    pub online: bool,
+    /// Hard affinity as stored by Xen; it takes effect where it meets the cpupool.
+    pub hard: CpuSet,
+}
+
+/// A domain's memory, in KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainMemory {
+    /// What it has now.
+    pub current_kib: u64,
+    /// What it is asked to use (xenstore `memory/target`); `None` when not written.
+    pub target_kib: Option<u64>,
+    /// What it was built for (xenstore `memory/static-max`); `None` when not written.
+    pub static_max_kib: Option<u64>,
+}
+
+/// Scheduler parameters (credit and credit2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sched {
+    /// Share against other domains, 1 to 65535.
+    pub weight: u16,
+    /// Upper limit in percent of one pCPU; 0 means none.
+    pub cap: u16,
+}
+
+/// Our mark on a domain, written in the transaction that creates it (`c_info.xsdata`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The Pool's id.
+    pub pool_id: Uuid,
+    /// The VM's UUID.
+    pub uuid: Uuid,
+    /// Which start of the VM this is: names the intent in its record that describes how it was built.
+    pub incarnation: Uuid,
+}
+
+/// A disk of a domain as its backend has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainDisk {
+    /// The device in the guest.
+    pub target: String,
+    /// The file or block device in dom0.
+    pub path: String,
+    /// The guest cannot write.
+    pub read_only: bool,
+}
+
+/// A NIC of a domain as its backend has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainNic {
+    /// libxl's device number.
+    pub devid: u32,
+    /// Its address, as libxl writes it.
+    pub mac: String,
+    /// The bridge in dom0.
+    pub bridge: Option<String>,
+}

@@ -1,0 +1,254 @@
+//! What can be done to a host: one [`Request`] is one `pinfold-xen do`, and a reader can audit the list in a minute.
+
+use crate::CpuSet;
+use crate::observation::{DomainKind, Mark, Sched};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// One change to the host. Every domain is named by domid *and* UUID: the worker refuses when they no longer belong together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
+pub enum Request {
+    /// Makes a cpupool or changes its pCPUs. The order is the law of cores: take from Pool-0, create empty, add, re-mask and read back, remove, give to Pool-0.
+    ShapeCpupool(ShapeCpupool),
+    /// Gives a cpupool another name.
+    RenameCpupool {
+        /// The cpupool.
+        uuid: Uuid,
+        /// Its new name.
+        name: String,
+    },
+    /// Destroys a cpupool without domains and gives its pCPUs to Pool-0.
+    DestroyCpupool {
+        /// The cpupool.
+        uuid: Uuid,
+    },
+    /// Gives free pCPUs to Pool-0.
+    FeedPool0 {
+        /// pCPUs that are in no cpupool.
+        cpus: CpuSet,
+    },
+    /// Makes a domain, verifies pool and masks, marks it ready, unpauses it.
+    CreateDomain(Box<DomainConfig>),
+    /// Asks the guest to power off.
+    ShutdownDomain {
+        /// The domain.
+        target: Target,
+    },
+    /// Destroys a domain at once.
+    DestroyDomain {
+        /// The domain.
+        target: Target,
+    },
+    /// Lets a paused domain run, after pool and masks were verified.
+    UnpauseDomain {
+        /// The domain.
+        target: Target,
+        /// What must hold before it runs.
+        placement: Placement,
+    },
+    /// Moves a domain to another cpupool: pause, move, masks, scheduler parameters, read back, unpause (if it was running).
+    MoveDomain {
+        /// The domain.
+        target: Target,
+        /// Where it belongs.
+        placement: Placement,
+    },
+    /// Sets the hard affinity of every vCPU within the domain's own cpupool.
+    SetAffinity {
+        /// The domain.
+        target: Target,
+        /// For every vCPU up to max, its mask.
+        hard: Vec<CpuSet>,
+    },
+    /// Sets weight and cap.
+    SetSched {
+        /// The domain.
+        target: Target,
+        /// The values.
+        sched: Sched,
+    },
+    /// Asks the guest to use this much memory, and lets it have no more.
+    SetMemory {
+        /// The domain.
+        target: Target,
+        /// KiB.
+        memory_kib: u64,
+    },
+    /// Asks the guest to use the first `online` vCPUs.
+    SetVcpus {
+        /// The domain.
+        target: Target,
+        /// 1 to max.
+        online: u32,
+    },
+    /// Gives a domain another name.
+    RenameDomain {
+        /// The domain.
+        target: Target,
+        /// Its new name.
+        name: String,
+    },
+}
+
+/// A domain that must be this one and no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Its number.
+    pub domid: u32,
+    /// Its UUID.
+    pub uuid: Uuid,
+}
+
+/// Where a domain runs and with what share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// The cpupool's UUID; `None` is Pool-0.
+    pub cpupool: Option<Uuid>,
+    /// For every vCPU up to max, its hard affinity.
+    pub hard: Vec<CpuSet>,
+    /// Weight and cap.
+    pub sched: Sched,
+}
+
+/// A cpupool as it should become. Fields are applied in the order in which they stand here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShapeCpupool {
+    /// Identity; the pool is created when none has it.
+    pub uuid: Uuid,
+    /// Its name.
+    pub name: String,
+    /// pCPUs to take out of Pool-0 first.
+    pub take: CpuSet,
+    /// pCPUs to add: those just taken, and free ones.
+    pub add: CpuSet,
+    /// Hard affinities of domains in this pool, each read back before anything is removed.
+    pub masks: Vec<DomainMasks>,
+    /// pCPUs to remove.
+    pub remove: CpuSet,
+    /// pCPUs to give to Pool-0: some of those just removed.
+    pub give: CpuSet,
+}
+
+/// The hard affinities of one domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainMasks {
+    /// The domain.
+    pub target: Target,
+    /// For every vCPU up to max, its mask.
+    pub hard: Vec<CpuSet>,
+}
+
+/// A domain to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainConfig {
+    /// Its name.
+    pub name: String,
+    /// Our mark; its `uuid` is the domain's.
+    pub mark: Mark,
+    /// How it is virtualised.
+    pub kind: DomainKind,
+    /// vCPUs the domain is built with.
+    pub vcpus_max: u32,
+    /// vCPUs online at start: the first ones.
+    pub vcpus_online: u32,
+    /// KiB at start.
+    pub memory_kib: u64,
+    /// KiB it is built for.
+    pub memory_max_kib: u64,
+    /// Pool, masks, weight and cap.
+    pub placement: Placement,
+    /// What it boots.
+    pub boot: BootConfig,
+    /// Its disks.
+    pub disks: Vec<DiskConfig>,
+    /// Its NICs, in the order of their device numbers.
+    pub nics: Vec<NicConfig>,
+    /// KiB of host memory that must stay free after the domain is made.
+    pub memory_reserve_kib: u64,
+}
+
+/// What a domain boots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootConfig {
+    /// A kernel in dom0's file system.
+    Kernel {
+        /// Path.
+        kernel: String,
+        /// Path.
+        ramdisk: Option<String>,
+        /// Command line.
+        cmdline: Option<String>,
+    },
+    /// GRUB for Xen; the worker knows where its image lies.
+    Grub,
+}
+
+/// A disk to attach.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskConfig {
+    /// The device in the guest.
+    pub target: String,
+    /// Raw file or block device in dom0.
+    pub path: String,
+    /// The guest cannot write.
+    pub read_only: bool,
+}
+
+/// A NIC to attach.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NicConfig {
+    /// Six hexadecimal pairs.
+    pub mac: String,
+    /// Bridge in dom0.
+    pub bridge: String,
+}
+
+/// A lock that a worker holds for its whole life.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lock {
+    /// The topology of all cpupools of the host.
+    Cpupools,
+    /// The host's free memory: one create at a time.
+    Memory,
+    /// One VM.
+    Vm(Uuid),
+}
+
+impl Lock {
+    /// The name of its file in the lock directory.
+    pub fn file_name(&self) -> String {
+        match self {
+            Self::Cpupools => "cpupools.lock".to_owned(),
+            Self::Memory => "memory.lock".to_owned(),
+            Self::Vm(uuid) => format!("vm-{uuid}.lock"),
+        }
+    }
+}
+
+impl Request {
+    /// The locks it needs, in the order in which every worker takes them, so that no two can wait for each other.
+    pub fn locks(&self) -> Vec<Lock> {
+        let mut locks = match self {
+            Self::ShapeCpupool(shape) => std::iter::once(Lock::Cpupools)
+                .chain(shape.masks.iter().map(|masks| Lock::Vm(masks.target.uuid)))
+                .collect(),
+            Self::RenameCpupool { .. } | Self::DestroyCpupool { .. } | Self::FeedPool0 { .. } => vec![Lock::Cpupools],
+            Self::CreateDomain(config) => vec![Lock::Memory, Lock::Vm(config.mark.uuid)],
+            Self::ShutdownDomain { target }
+            | Self::DestroyDomain { target }
+            | Self::UnpauseDomain { target, .. }
+            | Self::MoveDomain { target, .. }
+            | Self::SetAffinity { target, .. }
+            | Self::SetSched { target, .. }
+            | Self::SetMemory { target, .. }
+            | Self::SetVcpus { target, .. }
+            | Self::RenameDomain { target, .. } => vec![Lock::Vm(target.uuid)],
+        };
+        locks.sort();
+        locks.dedup();
+        locks
+    }
+}
