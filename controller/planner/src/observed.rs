@@ -1,0 +1,100 @@
+//! Everything that planning may look at. Printed by `pinfold inventory`, and readable back: a laptop and a CI job plan from it.
+
+use crate::record::Records;
+use jiff::Timestamp;
+use protocol::{Observation, Reading};
+use schema::units::Name;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+/// Version of the inventory format. Minor additions keep it; a reader refuses a newer one.
+pub const INVENTORY_VERSION: u32 = 1;
+
+/// One host at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// [`INVENTORY_VERSION`].
+    pub version: u32,
+    /// The host, as its daemon's `host:` setting names it.
+    pub host: Name,
+    /// The Pool this state directory is pinned to; `None` before the first commit is accepted.
+    pub pool_id: Option<Uuid>,
+    /// When the observation began.
+    pub now: Timestamp,
+    /// Xen: topology, cpupools, domains.
+    pub xen: Reading<Observation>,
+    /// dom0's file system and network, as far as manifests may name them.
+    pub dom0: Dom0Facts,
+    /// Records on disk.
+    pub records: Records,
+    /// Operations that run now, whoever started them.
+    pub operations: Vec<UnderWay>,
+    /// The commit in force.
+    pub accepted: Option<AcceptedCommit>,
+}
+
+/// What manifests may name in dom0.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dom0Facts {
+    /// Bridges (`/sys/class/net/*/bridge`).
+    pub bridges: BTreeSet<String>,
+    /// Folders that manifests may name files and devices in (the host's `allowPaths`).
+    pub allow_paths: Vec<String>,
+    /// Files and devices by absolute path: those below `allow_paths` that were listed, and every path that the accepted commit names.
+    pub files: BTreeMap<String, FileFact>,
+    /// Whether `files` lists everything below `allow_paths`; when not, a path that is missing here is unknown, not absent.
+    pub files_complete: bool,
+    /// Host memory that is never given to guests, in KiB.
+    pub memory_reserve_kib: u64,
+}
+
+/// What stands at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileFact {
+    /// A regular file.
+    File {
+        /// Bytes.
+        size: u64,
+    },
+    /// A block device.
+    Block {
+        /// Bytes.
+        size: u64,
+        /// dom0 has it, or a part of it, mounted.
+        mounted: bool,
+    },
+    /// Nothing stands there.
+    Missing,
+    /// A directory, a socket, a link out of `allow_paths`, or something unreadable; the text says which.
+    Unusable(String),
+}
+
+/// An operation that runs now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnderWay {
+    /// Its id.
+    pub id: Uuid,
+    /// The object it works on.
+    pub object: crate::ObjectRef,
+    /// What it does, in a few words.
+    pub what: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// The request, when it is known (an operation of an earlier daemon may only be known by its lock).
+    pub request: Option<protocol::Request>,
+}
+
+/// The commit in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedCommit {
+    /// Full hexadecimal id.
+    pub id: String,
+    /// First line of its message.
+    pub subject: String,
+    /// `Name <mail>`.
+    pub author: String,
+    /// When this host accepted it.
+    pub at: Timestamp,
+}

@@ -1,0 +1,291 @@
+//! A plan is data: what to do now, and what is held or waiting, each with its reason.
+
+use crate::record::{Approval, Backoff, Grants, PartitionRecord, VmRecord};
+use jiff::Timestamp;
+use schema::units::Name;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use uuid::Uuid;
+
+/// What should happen on one host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The commit it follows.
+    pub commit: Option<String>,
+    /// Items in the order in which they matter: releases before claims.
+    pub items: Vec<Item>,
+    /// The state of every object, declared or found.
+    pub objects: Vec<ObjectStatus>,
+    /// When something in this plan comes due by time alone (a deadline, the end of a back-off).
+    pub due: Option<Timestamp>,
+}
+
+/// One thing that should happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Item {
+    /// Digest of object, action, changes and disks lost: the same offline and live.
+    pub id: String,
+    /// The commit behind it.
+    pub commit: Option<String>,
+    /// What it happens to.
+    pub object: ObjectRef,
+    /// What happens, in one word.
+    pub action: Action,
+    /// What it means for the guest.
+    pub effect: Effect,
+    /// When it happens.
+    pub disposition: Disposition,
+    /// What brought it about.
+    pub cause: Cause,
+    /// Field by field.
+    pub changes: Vec<Change>,
+    /// A sentence.
+    pub reason: String,
+    /// What to do, when `disposition` is now.
+    pub operation: Option<Operation>,
+}
+
+/// An object of the language, or something foreign on the host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// Its kind.
+    pub kind: ObjectKind,
+    /// Its name.
+    pub name: String,
+    /// Its identity, when it has one.
+    pub uuid: Option<Uuid>,
+}
+
+/// Kinds of objects that plans and status speak of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObjectKind {
+    /// The host itself.
+    Host,
+    /// A core partition.
+    CorePartition,
+    /// A VM.
+    VirtualMachine,
+    /// A domain that is not ours.
+    ForeignDomain,
+    /// A cpupool that is not ours.
+    ForeignCpupool,
+}
+
+impl ObjectKind {
+    /// The short name that the command line uses.
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::CorePartition => "cp",
+            Self::VirtualMachine => "vm",
+            Self::ForeignDomain => "domain",
+            Self::ForeignCpupool => "cpupool",
+        }
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}/{}", self.kind.short(), self.name))
+    }
+}
+
+/// What happens to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It comes into being.
+    Create,
+    /// Its domain is created.
+    Start,
+    /// Its guest is asked to power off, and destroyed after the timeout.
+    Stop,
+    /// A domain that was never ready is destroyed.
+    CleanUp,
+    /// It is taken away; a VM's folder goes to the trash.
+    Delete,
+    /// Some of its fields change.
+    Change,
+    /// Something on the host that nobody asked for is put right.
+    Repair,
+    /// It gets another name.
+    Rename,
+    /// Its domain ended by itself: record that and clear the domain away.
+    Settle,
+}
+
+/// What an item means for the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// It comes into being.
+    Create,
+    /// The guest keeps running.
+    Live,
+    /// The guest is stopped and started.
+    Restart,
+    /// The guest is stopped.
+    Stop,
+    /// The object is deleted and made anew.
+    Recreate,
+    /// The object is taken away.
+    Delete,
+    /// The field is read only when the object is made; changing it does nothing.
+    CreateOnly,
+}
+
+/// When an item happens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "when")]
+pub enum Disposition {
+    /// In this pass.
+    Now,
+    /// When the VM starts next, whoever starts it.
+    AtNextStart,
+    /// When a person approves it, or a rule in `changes` allows it.
+    Held {
+        /// What would let it happen.
+        until: String,
+    },
+    /// When something else is so.
+    Waiting {
+        /// What it waits for.
+        on: String,
+    },
+}
+
+/// What brought an item about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// A commit.
+    Commit,
+    /// The host is not as the accepted commit says, and we did not do it.
+    Drift,
+    /// The guest ended by itself.
+    Guest,
+    /// The host booted.
+    HostBoot,
+    /// A person's verb.
+    Verb,
+}
+
+/// A field that changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The field as the manifest names it, such as `spec.cpu.weight`.
+    pub field: String,
+    /// What it is; `None`: nothing.
+    pub old: Option<String>,
+    /// What it should be; `None`: nothing.
+    pub new: Option<String>,
+}
+
+/// What is done: records first, fsynced; then the work; then records, which are lost when we die before, and then found again by observation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Operation {
+    /// Written before the work.
+    pub before: Vec<RecordEdit>,
+    /// The work.
+    pub work: Work,
+    /// Written when it succeeded.
+    pub on_success: Vec<RecordEdit>,
+    /// Written when it failed: `failures` and `until` are filled in by the planner; the message by whoever sees the failure.
+    pub on_failure: Vec<RecordEdit>,
+}
+
+/// The effect of an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// A worker's.
+    Xen(Box<protocol::Request>),
+    /// Rename the VM's folder into the trash, with a purge date.
+    Trash {
+        /// The VM.
+        uuid: Uuid,
+        /// Its name, for people.
+        name: Name,
+        /// Not to be purged before.
+        purge_after: Timestamp,
+    },
+    /// Nothing but records.
+    Records,
+}
+
+/// A change to the records on disk. Each is one atomic write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordEdit {
+    /// Write a VM's record.
+    Vm(Box<VmRecord>),
+    /// Write a partition's record.
+    Partition(PartitionRecord),
+    /// Remove a partition's record.
+    ForgetPartition(Uuid),
+    /// Write the grants.
+    Grants(Grants),
+    /// Remove an approval that was used.
+    UseApproval(String),
+    /// Keep an approval (a verb).
+    Approve(String, Approval),
+    /// Note a failure in a VM's record; its message comes from the failure itself.
+    VmFailed(Uuid, Backoff),
+    /// Note a failure in a partition's record.
+    PartitionFailed(Uuid, Backoff),
+}
+
+/// An object with its conditions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ObjectStatus {
+    /// The object.
+    pub object: ObjectRef,
+    /// What is seen of it on the host: `running`, `stopped`, `paused`, `stopping`, `ended: poweroff`, `absent`, `unknown`, …
+    pub power: String,
+    /// Facts for wide listings: domid, cpupool, masks, memory, …
+    pub facts: Vec<(String, String)>,
+    /// Ready, Reconciling, Stalled, Held, RestartPending, Drifted. All but Ready are listed only while they are true.
+    pub conditions: Vec<Condition>,
+}
+
+/// One condition of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Condition {
+    /// Which.
+    pub kind: ConditionKind,
+    /// Whether it holds.
+    pub status: Truth,
+    /// One CamelCase word.
+    pub reason: String,
+    /// A sentence, with what to do next.
+    pub message: String,
+}
+
+/// Conditions that objects have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum ConditionKind {
+    /// It is as the accepted commit says.
+    Ready,
+    /// It is being changed, or waits for its turn.
+    Reconciling,
+    /// It cannot get there without a person, or backs off after failures.
+    Stalled,
+    /// Something waits for an approval.
+    Held,
+    /// Something takes effect when the VM starts next.
+    RestartPending,
+    /// Somebody changed it outside git.
+    Drifted,
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Truth {
+    /// It does.
+    True,
+    /// It does not.
+    False,
+    /// Nobody can say.
+    Unknown,
+}

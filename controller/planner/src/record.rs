@@ -1,0 +1,212 @@
+//! What must outlive a pass: the records that are fsynced before the effect they guard, and read back as part of the observation.
+
+use crate::config::{Defaults, VmConfig};
+use jiff::Timestamp;
+use protocol::ShutdownReason;
+use schema::units::Name;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+/// Version of every record format. A record of a newer version makes its object unknown.
+pub const RECORD_VERSION: u32 = 1;
+
+/// All records of a host as they were read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Records {
+    /// VMs by UUID; [`protocol::Reading::Unknown`] when the file is torn, unreadable or of a newer version.
+    pub vms: BTreeMap<Uuid, protocol::Reading<VmRecord>>,
+    /// Partitions by UUID.
+    pub partitions: BTreeMap<Uuid, protocol::Reading<PartitionRecord>>,
+    /// What commits may remove; `None` before the first commit is accepted.
+    pub grants: Option<protocol::Reading<Grants>>,
+    /// Approvals of held items, by item id.
+    pub approvals: BTreeMap<String, Approval>,
+}
+
+/// A VM as this host knows it. Lies in the VM's folder and moves with it; [`VmRecord::here`] is what does not move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmRecord {
+    /// [`RECORD_VERSION`].
+    pub version: u32,
+    /// The Pool's id.
+    pub pool_id: Uuid,
+    /// Fixed at first creation.
+    pub uuid: Uuid,
+    /// Its current name.
+    pub name: Name,
+    /// Values of everything the manifest left out when the VM was first applied.
+    pub defaults: Defaults,
+    /// The configuration that was last wanted, whole: what brings the guest back when the manifests cannot be read.
+    pub wanted: VmConfig,
+    /// Digest of the manifest behind `wanted`: a VM that switched itself off stays off until it changes.
+    pub manifest: String,
+    /// The guest ended by itself and the decision was to leave it off.
+    pub off_by_guest: Option<OffByGuest>,
+    /// State of this host.
+    pub here: Here,
+}
+
+/// The part of a VM's record that belongs to one host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Here {
+    /// The host's name; on another host the rest is void.
+    pub host: Name,
+    /// How the current domain was (or is being) built.
+    pub intent: Option<Intent>,
+    /// A guest's end that was seen, and what was decided, before its domain is destroyed.
+    pub ended: Option<Ended>,
+    /// A graceful stop under way.
+    pub stopping: Option<Stopping>,
+    /// Failures in a row.
+    pub backoff: Option<Backoff>,
+}
+
+impl Here {
+    /// A host that has done nothing with the VM yet.
+    pub fn fresh(host: Name) -> Self {
+        Self { host, intent: None, ended: None, stopping: None, backoff: None }
+    }
+}
+
+/// How one incarnation was built: true of the domain that bears the same incarnation in its mark, and of no other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Also in the domain's mark.
+    pub incarnation: Uuid,
+    /// The whole configuration.
+    pub config: VmConfig,
+    /// When.
+    pub at: Timestamp,
+    /// Which boot of the host.
+    pub boot_id: Uuid,
+    /// The commit it came from.
+    pub commit: Option<String>,
+}
+
+/// A guest's end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// The incarnation that ended.
+    pub incarnation: Option<Uuid>,
+    /// Why it ended.
+    pub reason: ShutdownReason,
+    /// Whether it is started again.
+    pub decision: Decision,
+    /// When it was seen.
+    pub at: Timestamp,
+}
+
+/// What follows on a guest's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decision {
+    /// Create again.
+    StartAgain,
+    /// Leave it off.
+    StayOff,
+}
+
+/// The guest switched itself off, and stays off while the manifest is the one named here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffByGuest {
+    /// [`VmRecord::manifest`] at that time.
+    pub manifest: String,
+    /// Why it ended.
+    pub reason: ShutdownReason,
+    /// When it was seen.
+    pub since: Timestamp,
+}
+
+/// A graceful stop under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopping {
+    /// The domain that was asked.
+    pub domid: u32,
+    /// When.
+    pub since: Timestamp,
+    /// When it is destroyed if it still runs.
+    pub deadline: Timestamp,
+    /// What the stop is for, in a sentence.
+    pub why: String,
+}
+
+/// Failures in a row of one object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backoff {
+    /// How many.
+    pub failures: u32,
+    /// When the last one was.
+    pub since: Timestamp,
+    /// No try before this.
+    pub until: Timestamp,
+    /// One CamelCase word, such as `CreateFailed` or `CrashLoop`.
+    pub reason: String,
+    /// The failure in a sentence, with libxl's own words.
+    pub message: String,
+    /// What is counted: a change of it starts afresh.
+    pub input: String,
+}
+
+/// A partition whose cpupool we made, or were about to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionRecord {
+    /// [`RECORD_VERSION`].
+    pub version: u32,
+    /// The Pool's id.
+    pub pool_id: Uuid,
+    /// Identity of its cpupool.
+    pub uuid: Uuid,
+    /// Its current name.
+    pub name: Name,
+    /// The cores it was last given (`socket.core`), whole: what brings it back when the manifests cannot be read.
+    pub cores: BTreeSet<String>,
+    /// Failures in a row.
+    pub backoff: Option<Backoff>,
+}
+
+/// What accepted commits may remove without a person: written before the accepted ref moves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grants {
+    /// [`RECORD_VERSION`].
+    pub version: u32,
+    /// By UUID of the removed object.
+    pub removed: BTreeMap<Uuid, Grant>,
+    /// Commits that removed more than the budget: everything destructive in them is held.
+    pub over_budget: Option<OverBudget>,
+}
+
+/// The permission to remove one object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Its name when it was removed.
+    pub name: Name,
+    /// The commit that removed it.
+    pub commit: String,
+    /// When it was accepted.
+    pub at: Timestamp,
+}
+
+/// A commit whose removals are more than the budget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverBudget {
+    /// The commit.
+    pub commit: String,
+    /// How many objects it removes.
+    pub removals: u32,
+    /// How many it may.
+    pub budget: u32,
+}
+
+/// A person's approval of one held item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+    /// It is void after this.
+    pub expires: Timestamp,
+}
