@@ -8,7 +8,7 @@ use std::fmt;
 use uuid::Uuid;
 
 /// What should happen on one host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The commit it follows.
     pub commit: Option<String>,
@@ -21,7 +21,7 @@ pub struct Plan {
 }
 
 /// One thing that should happen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     /// Digest of object, action, changes and disks lost: the same offline and live.
     pub id: String,
@@ -92,7 +92,7 @@ impl fmt::Display for ObjectRef {
 }
 
 /// What happens to an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// It comes into being.
@@ -116,7 +116,7 @@ pub enum Action {
 }
 
 /// What an item means for the guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Effect {
     /// It comes into being.
@@ -136,7 +136,7 @@ pub enum Effect {
 }
 
 /// When an item happens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "when")]
 pub enum Disposition {
     /// In this pass.
@@ -156,7 +156,7 @@ pub enum Disposition {
 }
 
 /// What brought an item about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// A commit.
@@ -172,7 +172,7 @@ pub enum Cause {
 }
 
 /// A field that changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The field as the manifest names it, such as `spec.cpu.weight`.
     pub field: String,
@@ -183,7 +183,7 @@ pub struct Change {
 }
 
 /// What is done: records first, fsynced; then the work; then records, which are lost when we die before, and then found again by observation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
     /// Written before the work.
     pub before: Vec<RecordEdit>,
@@ -196,7 +196,7 @@ pub struct Operation {
 }
 
 /// The effect of an operation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
     /// A worker's.
@@ -215,7 +215,7 @@ pub enum Work {
 }
 
 /// A change to the records on disk. Each is one atomic write.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordEdit {
     /// Write a VM's record.
@@ -237,7 +237,7 @@ pub enum RecordEdit {
 }
 
 /// An object with its conditions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectStatus {
     /// The object.
     pub object: ObjectRef,
@@ -250,7 +250,7 @@ pub struct ObjectStatus {
 }
 
 /// One condition of an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
     /// Which.
     pub kind: ConditionKind,
@@ -263,7 +263,7 @@ pub struct Condition {
 }
 
 /// Conditions that objects have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ConditionKind {
     /// It is as the accepted commit says.
     Ready,
@@ -280,7 +280,7 @@ pub enum ConditionKind {
 }
 
 /// Whether a condition holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Truth {
     /// It does.
     True,
