@@ -1,0 +1,113 @@
+//! A domain made: built paused, verified, marked ready, then unpaused. *Verify-and-unpause* is one operation.
+//!
+//! A domain of ours without `ready` and without a worker that holds its lock is wreckage: it has never run.
+
+use crate::Hypervisor;
+use crate::placement::{check_masks_reach, check_placement};
+use crate::view::{name_of, require_pool, stale};
+use protocol::{Cpupool, Domain, DomainConfig, DomainState, Done, Failure, FailureKind};
+
+const OPERATION: &str = "create-domain";
+
+pub(crate) fn run(hypervisor: &mut dyn Hypervisor, config: &DomainConfig) -> Result<Done, Failure> {
+    if let Some(domid) = check_absent(&hypervisor.domains()?, config)? {
+        return Ok(Done { domid: Some(domid) });
+    }
+    let pool = check_placement_request(hypervisor, config)?;
+    check_memory(hypervisor, config)?;
+    let domid = hypervisor.create_domain(config, pool.poolid)?;
+    let verified = verify(hypervisor, config, &pool, domid).and_then(|()| hypervisor.mark_ready(domid));
+    if let Err(failure) = verified {
+        return Err(destroy_again(hypervisor, domid, failure));
+    }
+    hypervisor.unpause_domain(domid)?;
+    Ok(Done { domid: Some(domid) })
+}
+
+/// No domain may have this UUID or name, in whatever state. Answers the domain that an earlier run of this very request has made.
+fn check_absent(domains: &[Domain], config: &DomainConfig) -> Result<Option<u32>, Failure> {
+    for domain in domains {
+        if domain.uuid == config.mark.uuid {
+            let same = domain.mark == Some(config.mark) && domain.ready && domain.state == DomainState::Running;
+            return if same { Ok(Some(domain.domid)) } else { Err(still_there(domain)) };
+        }
+        if domain.name.as_deref() == Some(&config.name) {
+            return Err(stale(
+                OPERATION,
+                format!("{} with UUID {} has this name already: rename or stop it", name_of(domain), domain.uuid),
+            ));
+        }
+    }
+    Ok(None)
+}
+
+fn still_there(domain: &Domain) -> Failure {
+    let what = match domain.state {
+        DomainState::Running => "runs",
+        DomainState::Paused if domain.ready => "is paused",
+        DomainState::Paused => "was left half-made and must be destroyed first",
+        DomainState::Shutdown(_) => "has ended and must be destroyed first",
+        DomainState::Dying => "is still being torn down",
+    };
+    stale(OPERATION, format!("{} with UUID {} {what}", name_of(domain), domain.uuid))
+}
+
+fn check_placement_request(hypervisor: &mut dyn Hypervisor, config: &DomainConfig) -> Result<Cpupool, Failure> {
+    let pool = require_pool(hypervisor, OPERATION, config.placement.cpupool)?;
+    if usize::try_from(config.vcpus_max).ok() != Some(config.placement.hard.len()) {
+        return Err(stale(
+            OPERATION,
+            format!("{} masks were given for {} vCPUs", config.placement.hard.len(), config.vcpus_max),
+        ));
+    }
+    check_masks_reach(OPERATION, &config.placement.hard, &pool.cpus)?;
+    Ok(pool)
+}
+
+fn check_memory(hypervisor: &mut dyn Hypervisor, config: &DomainConfig) -> Result<(), Failure> {
+    let need = hypervisor.need_memory(config)?;
+    let free = hypervisor.free_memory()?;
+    let reserve = config.memory_reserve_kib;
+    if need.saturating_add(reserve) <= free {
+        return Ok(());
+    }
+    Err(Failure::new(
+        FailureKind::Memory,
+        OPERATION,
+        format!(
+            "{} needs {need} KiB and {reserve} KiB must stay free, but only {free} KiB are free: stop or shrink other domains, or give dom0 less memory",
+            config.name
+        ),
+    ))
+}
+
+/// The domain is what was asked for, in its place, and the only one with its UUID and name.
+fn verify(hypervisor: &mut dyn Hypervisor, config: &DomainConfig, pool: &Cpupool, domid: u32) -> Result<(), Failure> {
+    let domains = hypervisor.domains()?;
+    let wrong = |message: String| Failure::new(FailureKind::ReadBack, OPERATION, message);
+    let Some(domain) = domains.iter().find(|domain| domain.domid == domid) else {
+        return Err(wrong(format!("domain {domid} was made and is not listed")));
+    };
+    if domain.uuid != config.mark.uuid || domain.mark != Some(config.mark) {
+        return Err(wrong(format!("{} does not carry its UUID {} and our mark", name_of(domain), config.mark.uuid)));
+    }
+    if domain.state != DomainState::Paused {
+        return Err(wrong(format!("{} is not paused", name_of(domain))));
+    }
+    // Xen does not enforce that UUIDs are unique, and libxl's check of names can be raced.
+    if let Some(other) = domains.iter().find(|other| {
+        other.domid != domid && (other.uuid == config.mark.uuid || other.name.as_deref() == Some(&config.name))
+    }) {
+        return Err(stale(OPERATION, format!("{} was made by somebody else meanwhile", name_of(other))));
+    }
+    check_placement(domain, pool, &config.placement).map_err(wrong)
+}
+
+/// Takes back a domain that has not run. The failure stays the first one.
+fn destroy_again(hypervisor: &mut dyn Hypervisor, domid: u32, mut failure: Failure) -> Failure {
+    if let Err(second) = hypervisor.destroy_domain(domid) {
+        failure.message =
+            format!("{}; domain {domid} has not run and could not be destroyed again ({second})", failure.message);
+    }
+    failure
+}
