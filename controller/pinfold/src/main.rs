@@ -1,3 +1,3 @@
-//! pinfold.
+//! pinfold: see the library.
 
 fn main() {}
