@@ -1,0 +1,241 @@
+//! A [`DomainConfig`] in libxl's JSON, and the check that libxl understood all of it.
+//!
+//! Pure. libxl ignores members that it does not know and leaves members with their default value out of what it prints, so nothing here
+//! is written with libxl's own default: [`not_understood`] may then demand every member back.
+
+use protocol::{BootConfig, CpuSet, DomainConfig, DomainKind};
+use serde_json::{Value, json};
+
+/// GRUB's images, as Debian's package `grub-xen-host` installs them.
+const GRUB_PV: &str = "/usr/lib/grub-xen/grub-x86_64-xen.bin";
+/// See [`GRUB_PV`]; a PVH guest starts in 32-bit mode.
+const GRUB_PVH: &str = "/usr/lib/grub-xen/grub-i386-xen_pvh.bin";
+
+/// The JSON for `libxl_domain_config_from_json`. Bitmaps are lists of bits, `libxl_defbool` is the word `True` or `False`.
+pub(crate) fn to_libxl(config: &DomainConfig, poolid: u32) -> Value {
+    let DomainConfig {
+        name,
+        mark,
+        kind,
+        vcpus_max,
+        vcpus_online,
+        memory_kib,
+        memory_max_kib,
+        placement,
+        boot,
+        disks,
+        nics,
+        memory_reserve_kib: _,
+    } = config;
+    let kind_name = match kind {
+        DomainKind::Pv => "pv",
+        DomainKind::Pvh => "pvh",
+        DomainKind::Hvm => "hvm",
+    };
+    let mut c_info = json!({
+        "type": kind_name,
+        "name": name,
+        "uuid": mark.uuid,
+        // Written below /local/domain/N in the transaction that introduces the domain (libxl__domain_make).
+        "xsdata": {
+            "pinfold/pool": mark.pool_id,
+            "pinfold/uuid": mark.uuid,
+            "pinfold/incarnation": mark.incarnation,
+        },
+    });
+    // The number, never a name: libxl finds names in a list that ends at the first cpupool without one.
+    if poolid != 0 {
+        c_info["poolid"] = poolid.into();
+    }
+    let mut b_info = json!({
+        "max_vcpus": vcpus_max,
+        "avail_vcpus": bits(&CpuSet::first(*vcpus_online)),
+        "vcpu_hard_affinity": placement.hard.iter().map(bits).collect::<Value>(),
+        // Automatic placement would add soft affinities of its own to the masks.
+        "numa_placement": "False",
+        "max_memkb": memory_max_kib,
+        "target_memkb": memory_kib,
+        "claim_mode": "True",
+        "sched_params": {"weight": placement.sched.weight, "cap": placement.sched.cap},
+    });
+    b_info[format!("type.{kind_name}")] = json!({});
+    match boot {
+        BootConfig::Kernel { kernel, ramdisk, cmdline } => {
+            b_info["kernel"] = kernel.as_str().into();
+            for (member, text) in [("ramdisk", ramdisk), ("cmdline", cmdline)] {
+                if let Some(text) = text {
+                    b_info[member] = text.as_str().into();
+                }
+            }
+        }
+        BootConfig::Grub => b_info["kernel"] = if *kind == DomainKind::Pv { GRUB_PV } else { GRUB_PVH }.into(),
+    }
+    let disks: Vec<Value> = disks
+        .iter()
+        .map(|disk| {
+            let mut json = json!({"pdev_path": disk.path, "vdev": disk.target, "backend": "phy", "format": "raw"});
+            if !disk.read_only {
+                json["readwrite"] = 1.into();
+            }
+            json
+        })
+        .collect();
+    let nics: Vec<Value> = nics
+        .iter()
+        .zip(0_u32..)
+        .map(|(nic, devid)| json!({"devid": devid, "mac": nic.mac.to_lowercase(), "bridge": nic.bridge}))
+        .collect();
+    let mut whole = json!({"c_info": c_info, "b_info": b_info});
+    if !disks.is_empty() {
+        whole["disks"] = disks.into();
+    }
+    if !nics.is_empty() {
+        whole["nics"] = nics.into();
+    }
+    whole
+}
+
+/// The members of `written` that libxl did not give back, as paths such as `b_info.max_vcpus`.
+pub(crate) fn not_understood(written: &Value, read_back: &Value) -> Vec<String> {
+    let mut missing = Vec::new();
+    compare("", written, read_back, &mut missing);
+    missing
+}
+
+fn compare(path: &str, written: &Value, read_back: &Value, missing: &mut Vec<String>) {
+    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match (written, read_back) {
+        (Value::Object(written), Value::Object(read_back)) => {
+            for (name, value) in written {
+                // An empty object says which member of a union is meant; libxl prints it when it was understood.
+                compare(&below(name), value, read_back.get(name).unwrap_or(&Value::Null), missing);
+            }
+        }
+        (Value::Array(written), Value::Array(read_back)) if written.len() == read_back.len() => {
+            for (index, (written, read_back)) in written.iter().zip(read_back).enumerate() {
+                compare(&below(&index.to_string()), written, read_back, missing);
+            }
+        }
+        _ if written == read_back => {}
+        _ => missing.push(path.to_owned()),
+    }
+}
+
+/// A `libxl_bitmap` in JSON.
+fn bits(cpus: &CpuSet) -> Value {
+    cpus.iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{DiskConfig, Mark, NicConfig, Placement, Sched};
+    use uuid::Uuid;
+
+    fn config(kind: DomainKind) -> DomainConfig {
+        DomainConfig {
+            name: "web".to_owned(),
+            mark: Mark { pool_id: Uuid::from_u128(1), uuid: Uuid::from_u128(2), incarnation: Uuid::from_u128(3) },
+            kind,
+            vcpus_max: 2,
+            vcpus_online: 1,
+            memory_kib: 65536,
+            memory_max_kib: 131_072,
+            placement: Placement {
+                cpupool: None,
+                hard: vec!["2-3".parse().unwrap(), "2".parse().unwrap()],
+                sched: Sched { weight: 256, cap: 0 },
+            },
+            boot: BootConfig::Grub,
+            disks: Vec::new(),
+            nics: Vec::new(),
+            memory_reserve_kib: 1024,
+        }
+    }
+
+    /// A member of the second level on each line.
+    fn lines(json: &Value) -> String {
+        let mut lines = Vec::new();
+        for (name, value) in json.as_object().unwrap() {
+            match value {
+                Value::Object(members) => {
+                    lines.extend(members.iter().map(|(member, value)| format!("{name}.{member} {value}")));
+                }
+                value => lines.extend(value.as_array().unwrap().iter().map(|value| format!("{name} {value}"))),
+            }
+        }
+        lines.join("\n")
+    }
+
+    #[test]
+    fn kernel_guest_with_devices() {
+        let mut config = config(DomainKind::Pvh);
+        config.boot = BootConfig::Kernel {
+            kernel: "/boot/vmlinuz".to_owned(),
+            ramdisk: Some("/boot/initrd.img".to_owned()),
+            cmdline: None,
+        };
+        let disk = |target: &str, read_only| DiskConfig {
+            target: target.to_owned(),
+            path: format!("/srv/{target}.img"),
+            read_only,
+        };
+        config.disks = vec![disk("xvda", false), disk("xvdb", true)];
+        config.nics = vec![NicConfig { mac: "02:00:00:AA:BB:CC".to_owned(), bridge: "xenbr0".to_owned() }];
+        insta::assert_snapshot!(lines(&to_libxl(&config, 3)), @r#"
+        b_info.avail_vcpus [0]
+        b_info.claim_mode "True"
+        b_info.kernel "/boot/vmlinuz"
+        b_info.max_memkb 131072
+        b_info.max_vcpus 2
+        b_info.numa_placement "False"
+        b_info.ramdisk "/boot/initrd.img"
+        b_info.sched_params {"cap":0,"weight":256}
+        b_info.target_memkb 65536
+        b_info.type.pvh {}
+        b_info.vcpu_hard_affinity [[2,3],[2]]
+        c_info.name "web"
+        c_info.poolid 3
+        c_info.type "pvh"
+        c_info.uuid "00000000-0000-0000-0000-000000000002"
+        c_info.xsdata {"pinfold/incarnation":"00000000-0000-0000-0000-000000000003","pinfold/pool":"00000000-0000-0000-0000-000000000001","pinfold/uuid":"00000000-0000-0000-0000-000000000002"}
+        disks {"backend":"phy","format":"raw","pdev_path":"/srv/xvda.img","readwrite":1,"vdev":"xvda"}
+        disks {"backend":"phy","format":"raw","pdev_path":"/srv/xvdb.img","vdev":"xvdb"}
+        nics {"bridge":"xenbr0","devid":0,"mac":"02:00:00:aa:bb:cc"}
+        "#);
+    }
+
+    #[test]
+    fn grub_guest_in_pool_0() {
+        insta::assert_snapshot!(lines(&to_libxl(&config(DomainKind::Pv), 0)), @r#"
+        b_info.avail_vcpus [0]
+        b_info.claim_mode "True"
+        b_info.kernel "/usr/lib/grub-xen/grub-x86_64-xen.bin"
+        b_info.max_memkb 131072
+        b_info.max_vcpus 2
+        b_info.numa_placement "False"
+        b_info.sched_params {"cap":0,"weight":256}
+        b_info.target_memkb 65536
+        b_info.type.pv {}
+        b_info.vcpu_hard_affinity [[2,3],[2]]
+        c_info.name "web"
+        c_info.type "pv"
+        c_info.uuid "00000000-0000-0000-0000-000000000002"
+        c_info.xsdata {"pinfold/incarnation":"00000000-0000-0000-0000-000000000003","pinfold/pool":"00000000-0000-0000-0000-000000000001","pinfold/uuid":"00000000-0000-0000-0000-000000000002"}
+        "#);
+    }
+
+    #[test]
+    fn what_libxl_did_not_take_is_named() {
+        let check = |written: Value, read_back: Value| not_understood(&written, &read_back).join(" ");
+        let written = json!({"c_info": {"name": "a", "type": "pv"}, "nics": [{"devid": 0, "vlan": 3}], "u": {}});
+        let mut read_back = written.clone();
+        assert_eq!(check(written.clone(), read_back.clone()), "");
+        read_back["more"] = json!({"default": 1});
+        assert_eq!(check(written.clone(), read_back.clone()), "");
+        read_back["nics"][0]["vlan"] = Value::Null;
+        read_back["c_info"]["name"] = "b".into();
+        read_back.as_object_mut().map(|all| all.remove("u"));
+        assert_eq!(check(written, read_back), "c_info.name nics.0.vlan u");
+    }
+}

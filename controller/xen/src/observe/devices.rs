@@ -1,0 +1,97 @@
+//! Disks and NICs, from their backends in dom0's xenstore: so also those of domains that pinfold did not make.
+
+use crate::libxl::Store;
+use protocol::{DomainDisk, DomainNic, Failure};
+use std::collections::BTreeSet;
+
+/// Where dom0's backends stand.
+const BACKENDS: &str = "/local/domain/0/backend";
+
+/// Which domains have backends of which kind.
+pub(super) struct Backends {
+    /// Kinds of block backends (`vbd`, `qdisk`, …) with the domains that have any.
+    disks: Vec<(String, BTreeSet<u32>)>,
+    /// Domains that have NICs.
+    nics: BTreeSet<u32>,
+}
+
+impl Backends {
+    /// Reads which there are.
+    pub(super) fn read(store: &Store) -> Result<Self, Failure> {
+        let mut backends = Self { disks: Vec::new(), nics: BTreeSet::new() };
+        for kind in store.names(BACKENDS)? {
+            let domids = || -> Result<BTreeSet<u32>, Failure> {
+                Ok(numbers(&store.names(&format!("{BACKENDS}/{kind}"))?).collect())
+            };
+            match kind.as_str() {
+                "vbd" | "vbd3" | "tap" | "qdisk" | "virtio_disk" => {
+                    let domids = domids()?;
+                    backends.disks.push((kind, domids));
+                }
+                "vif" => backends.nics = domids()?,
+                _ => {}
+            }
+        }
+        Ok(backends)
+    }
+
+    /// The disks of a domain, in the order of their device numbers.
+    pub(super) fn disks(&self, store: &Store, domid: u32) -> Result<Vec<DomainDisk>, Failure> {
+        let mut disks = Vec::new();
+        for (kind, _) in self.disks.iter().filter(|(_, domids)| domids.contains(&domid)) {
+            let folder = format!("{BACKENDS}/{kind}/{domid}");
+            for device in store.names(&folder)? {
+                let node = |name: &str| store.read(&format!("{folder}/{device}/{name}"));
+                // An empty CD drive has no `params`; a backend that is being removed may have lost any of them.
+                let Some(path) = node("params")?.map(|params| path_of(&params).to_owned()) else { continue };
+                if path.is_empty() {
+                    continue;
+                }
+                let target = node("dev")?.unwrap_or_else(|| device.clone());
+                let read_only = node("mode")?.is_some_and(|mode| mode == "r");
+                disks.push(DomainDisk { target, path, read_only });
+            }
+        }
+        Ok(disks)
+    }
+
+    /// The NICs of a domain, in the order of their device numbers.
+    pub(super) fn nics(&self, store: &Store, domid: u32) -> Result<Vec<DomainNic>, Failure> {
+        let mut nics = Vec::new();
+        if !self.nics.contains(&domid) {
+            return Ok(nics);
+        }
+        let folder = format!("{BACKENDS}/vif/{domid}");
+        for devid in numbers(&store.names(&folder)?) {
+            let node = |name: &str| store.read(&format!("{folder}/{devid}/{name}"));
+            if let Some(mac) = node("mac")? {
+                nics.push(DomainNic { devid, mac, bridge: node("bridge")? });
+            }
+        }
+        nics.sort_by_key(|nic| nic.devid);
+        Ok(nics)
+    }
+}
+
+/// The numbers among names.
+fn numbers(names: &[String]) -> impl Iterator<Item = u32> + '_ {
+    names.iter().filter_map(|name| name.parse().ok())
+}
+
+/// The file behind a backend's `params`: `/dev/vg/a`, but `aio:/srv/a.qcow2` for one that QEMU serves.
+fn path_of(params: &str) -> &str {
+    if params.starts_with('/') { params } else { params.find('/').map_or(params, |start| &params[start..]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn params_name_a_file() {
+        assert_eq!(path_of("/dev/vg/a"), "/dev/vg/a");
+        assert_eq!(path_of("aio:/srv/a.img"), "/srv/a.img");
+        assert_eq!(path_of("tap:qcow2:/srv/a.img"), "/srv/a.img");
+        assert_eq!(path_of("nbd"), "nbd");
+    }
+}

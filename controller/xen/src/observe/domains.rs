@@ -1,0 +1,146 @@
+//! Domains: what Xen keeps of them, and what libxl wrote to xenstore about them.
+
+use super::devices::Backends;
+use crate::libxl::{List, Store, uuid_of};
+use crate::xen::Xen;
+use libxl_sys as sys;
+use protocol::{
+    Domain, DomainKind, DomainMemory, DomainState, Failure, FailureKind, Mark, Reading, ShutdownReason, Vcpu,
+};
+use std::collections::BTreeMap;
+
+/// All domains but dom0, dying ones included.
+///
+/// Domains come and go while they are read, so Xen is asked twice: one that is gone the second time is left out, since what xenstore said about it was torn.
+pub(crate) fn domains(xen: &Xen) -> Result<Vec<Domain>, Failure> {
+    if xen.store.read("/local/domain/0/name")?.is_none() {
+        return Err(forgotten("it does not know dom0"));
+    }
+    let backends = Backends::read(&xen.store)?;
+    let first = List::domains(&xen.libxl)?;
+    let mut domains = first
+        .iter()
+        .filter(|info| info.domid != 0)
+        .map(|info| domain(xen, &backends, info))
+        .collect::<Result<Vec<_>, _>>()?;
+    let second = List::domains(&xen.libxl)?;
+    let still: BTreeMap<u32, &sys::libxl_dominfo> = second.iter().map(|info| (info.domid, info)).collect();
+    let mut lost = None;
+    domains.retain_mut(|domain| {
+        let Some(info) = still.get(&domain.domid).filter(|info| uuid_of(info.uuid) == domain.uuid) else {
+            return false;
+        };
+        // Every toolstack introduces a domain before it runs and pauses it before its entries go: one that ran before and after its
+        // name was looked for has been forgotten.
+        if domain.name.is_none() && domain.state == DomainState::Running && state(info) == DomainState::Running {
+            lost = Some(domain.domid);
+        }
+        // The end of a domain is never older than what was read about it.
+        domain.state = state(info);
+        true
+    });
+    if let Some(domid) = lost {
+        return Err(forgotten(&format!("domain {domid} runs and is not in it")));
+    }
+    Ok(domains)
+}
+
+/// One domain. What dies while it is read shows as unknown vCPUs, or goes in the second listing.
+fn domain(xen: &Xen, backends: &Backends, info: &sys::libxl_dominfo) -> Result<Domain, Failure> {
+    let store = &xen.store;
+    let domid = info.domid;
+    let home = format!("/local/domain/{domid}");
+    let kib = |node: &str| -> Result<Option<u64>, Failure> {
+        Ok(store.read(&format!("{home}/memory/{node}"))?.and_then(|text| text.parse().ok()))
+    };
+    let (mark, ready) = mark(store, &home)?;
+    Ok(Domain {
+        domid,
+        uuid: uuid_of(info.uuid),
+        name: store.read(&format!("{home}/name"))?,
+        kind: kind(store.read(&format!("/libxl/{domid}/type"))?.as_deref()),
+        state: state(info),
+        // A dying domain has left its pool (XEN_DOMCTL_getdomaininfo: CPUPOOLID_NONE).
+        poolid: Some(info.cpupool).filter(|poolid| *poolid != u32::MAX),
+        vcpus: match List::vcpus(&xen.libxl, domid) {
+            Ok(vcpus) => Reading::Known(vcpus.readings().map(|(id, online, hard)| Vcpu { id, online, hard }).collect()),
+            Err(failure) => Reading::unknown("VcpusUnreadable", failure.to_string()),
+        },
+        memory: DomainMemory {
+            current_kib: info.current_memkb,
+            target_kib: kib("target")?,
+            static_max_kib: kib("static-max")?,
+        },
+        sched: match xen.libxl.sched(domid) {
+            Ok(sched) => Reading::Known(sched),
+            Err(failure) => Reading::unknown("SchedUnreadable", failure.to_string()),
+        },
+        mark,
+        ready,
+        disks: backends.disks(store, domid)?,
+        nics: backends.nics(store, domid)?,
+        cpu_time_ns: info.cpu_time,
+    })
+}
+
+/// What it does.
+fn state(info: &sys::libxl_dominfo) -> DomainState {
+    if info.dying {
+        DomainState::Dying
+    } else if info.shutdown {
+        DomainState::Shutdown(shutdown_reason(info.shutdown_reason))
+    } else if info.paused {
+        DomainState::Paused
+    } else {
+        DomainState::Running
+    }
+}
+
+/// Why it ended; what no header names counts as a crash.
+fn shutdown_reason(reason: sys::libxl_shutdown_reason) -> ShutdownReason {
+    match reason {
+        sys::libxl_shutdown_reason::LIBXL_SHUTDOWN_REASON_POWEROFF => ShutdownReason::Poweroff,
+        sys::libxl_shutdown_reason::LIBXL_SHUTDOWN_REASON_REBOOT => ShutdownReason::Reboot,
+        sys::libxl_shutdown_reason::LIBXL_SHUTDOWN_REASON_SUSPEND => ShutdownReason::Suspend,
+        sys::libxl_shutdown_reason::LIBXL_SHUTDOWN_REASON_WATCHDOG => ShutdownReason::Watchdog,
+        sys::libxl_shutdown_reason::LIBXL_SHUTDOWN_REASON_SOFT_RESET => ShutdownReason::SoftReset,
+        _ => ShutdownReason::Crash,
+    }
+}
+
+/// How libxl built it.
+fn kind(text: Option<&str>) -> Option<DomainKind> {
+    match text? {
+        "pv" => Some(DomainKind::Pv),
+        "pvh" => Some(DomainKind::Pvh),
+        "hvm" => Some(DomainKind::Hvm),
+        _ => None,
+    }
+}
+
+/// Our mark and whether the domain was verified. A mark that cannot be read whole is none: libxl writes it in one transaction.
+fn mark(store: &Store, home: &str) -> Result<(Option<Mark>, bool), Failure> {
+    let names = store.names(&format!("{home}/pinfold"))?;
+    if names.is_empty() {
+        return Ok((None, false));
+    }
+    let node = |name: &str| -> Result<Option<uuid::Uuid>, Failure> {
+        Ok(store.read(&format!("{home}/pinfold/{name}"))?.and_then(|text| text.parse().ok()))
+    };
+    let mark = match (node("pool")?, node("uuid")?, node("incarnation")?) {
+        (Some(pool_id), Some(uuid), Some(incarnation)) => Some(Mark { pool_id, uuid, incarnation }),
+        _ => None,
+    };
+    Ok((mark, names.iter().any(|name| name == "ready")))
+}
+
+/// xenstored answers, but what it held is gone: it was started again. No mark and no name can be trusted to be absent.
+fn forgotten(what: &str) -> Failure {
+    Failure::new(
+        FailureKind::XenstoreLost,
+        "xs_read",
+        format!(
+            "xenstored was restarted and has lost its contents: {what}. Guests run on; reboot the host when they may stop"
+        ),
+    )
+}

@@ -1,0 +1,160 @@
+//! Xen through libxl, as operations see it.
+
+use crate::config::{not_understood, to_libxl};
+use crate::libxl::{
+    Bitmap, Control, DomainConfig as LibxlConfig, Libxl, Physinfo, Store, c_text, create_cpupool, domain,
+};
+use crate::observe;
+use operation::Hypervisor;
+use protocol::{CpuSet, Cpupool, Domain, DomainConfig, Failure, FailureKind, Sched};
+use uuid::Uuid;
+
+/// A connection to Xen and its xenstore. The order of the fields is the order in which they are closed.
+pub(crate) struct Xen {
+    pub(crate) control: Control,
+    pub(crate) store: Store,
+    pub(crate) libxl: Libxl,
+}
+
+impl Xen {
+    /// Connects.
+    pub(crate) fn open() -> Result<Self, Failure> {
+        let store = Store::open()?;
+        let libxl = Libxl::open()?;
+        Ok(Self { control: Control::open(&libxl)?, store, libxl })
+    }
+
+    /// A configuration that libxl has understood whole.
+    fn libxl_config(&self, config: &DomainConfig, poolid: u32) -> Result<LibxlConfig, Failure> {
+        let written = to_libxl(config, poolid);
+        let mut libxl_config = LibxlConfig::from_json(&self.libxl, &written.to_string())?;
+        let read_back = libxl_config.understood(&self.libxl)?;
+        let call = "libxl_domain_config_to_json";
+        let read_back = serde_json::from_str(&read_back).map_err(|error| {
+            Failure::new(FailureKind::ReadBack, call, format!("libxl's JSON cannot be read: {error}"))
+        })?;
+        let missing = not_understood(&written, &read_back);
+        if missing.is_empty() {
+            return Ok(libxl_config);
+        }
+        let message = format!(
+            "this libxl did not take {} from the domain's configuration; pinfold-xen was built for Xen {}, install the build for the Xen that runs",
+            missing.join(", "),
+            libxl_sys::XEN_MINOR
+        );
+        Err(Failure::new(FailureKind::ReadBack, call, message))
+    }
+}
+
+impl Hypervisor for Xen {
+    fn cpupools(&mut self) -> Result<Vec<Cpupool>, Failure> {
+        observe::cpupools(self)
+    }
+
+    fn free_cpus(&mut self) -> Result<CpuSet, Failure> {
+        self.libxl.free_cpus()
+    }
+
+    fn domains(&mut self) -> Result<Vec<Domain>, Failure> {
+        observe::domains(self)
+    }
+
+    fn create_cpupool(&mut self, uuid: Uuid, name: &str) -> Result<u32, Failure> {
+        let poolid = create_cpupool(&self.libxl, uuid, name)?;
+        // libxl answers success also when it could not write the name (libxl_cpupool_create ends its loop on any error but EAGAIN).
+        match self.store.read(&format!("/local/pool/{poolid}/uuid")) {
+            Ok(Some(written)) if written.parse() == Ok(uuid) => Ok(poolid),
+            read => {
+                // Without an identity nobody could find it again. It has no pCPUs and no domains: nothing is lost.
+                self.libxl.cpupool_destroy(poolid).ok();
+                read?;
+                let message =
+                    "libxl made the cpupool but did not write its uuid to xenstore; the cpupool was destroyed again";
+                Err(Failure::new(FailureKind::ReadBack, "libxl_cpupool_create", message))
+            }
+        }
+    }
+
+    fn add_cpu(&mut self, poolid: u32, cpu: u32) -> Result<(), Failure> {
+        self.libxl.cpupool_cpuadd(poolid, cpu)
+    }
+
+    fn remove_cpu(&mut self, poolid: u32, cpu: u32) -> Result<(), Failure> {
+        self.libxl.cpupool_cpuremove(poolid, cpu)
+    }
+
+    fn rename_cpupool(&mut self, poolid: u32, name: &str) -> Result<(), Failure> {
+        let name = c_text("libxl_cpupool_rename", name)?;
+        self.libxl.cpupool_rename(poolid, &name)
+    }
+
+    fn destroy_cpupool(&mut self, poolid: u32) -> Result<(), Failure> {
+        self.libxl.cpupool_destroy(poolid)
+    }
+
+    fn need_memory(&mut self, config: &DomainConfig) -> Result<u64, Failure> {
+        // libxl fills its defaults into the configuration that it measures, so this one is not used for anything else.
+        domain::need_memory(&self.libxl, self.libxl_config(config, 0)?)
+    }
+
+    fn free_memory(&mut self) -> Result<u64, Failure> {
+        Ok(observe::free_memory_kib(&Physinfo::read(&self.libxl)?))
+    }
+
+    fn create_domain(&mut self, config: &DomainConfig, poolid: u32) -> Result<u32, Failure> {
+        domain::create(&self.libxl, self.libxl_config(config, poolid)?)
+    }
+
+    fn destroy_domain(&mut self, domid: u32) -> Result<(), Failure> {
+        self.libxl.domain_destroy(domid)
+    }
+
+    fn pause_domain(&mut self, domid: u32) -> Result<(), Failure> {
+        self.libxl.domain_pause(domid)
+    }
+
+    fn unpause_domain(&mut self, domid: u32) -> Result<(), Failure> {
+        self.libxl.domain_unpause(domid)
+    }
+
+    fn shutdown_domain(&mut self, domid: u32) -> Result<(), Failure> {
+        self.libxl.domain_shutdown(domid)
+    }
+
+    fn move_domain(&mut self, domid: u32, poolid: u32) -> Result<(), Failure> {
+        self.libxl.cpupool_movedomain(poolid, domid)
+    }
+
+    fn set_hard_affinity(&mut self, domid: u32, vcpu: u32, cpus: &CpuSet) -> Result<(), Failure> {
+        let mut map = Bitmap::of_pcpus(&self.libxl, cpus)?;
+        self.libxl.set_hard_affinity(domid, vcpu, &mut map)
+    }
+
+    fn set_sched(&mut self, domid: u32, sched: Sched) -> Result<(), Failure> {
+        self.libxl.set_sched(domid, sched)
+    }
+
+    fn set_memory_target(&mut self, domid: u32, memory_kib: u64) -> Result<(), Failure> {
+        self.libxl.set_memory_target(domid, memory_kib)
+    }
+
+    fn set_vcpus_online(&mut self, domid: u32, online: u32) -> Result<(), Failure> {
+        let mut map = Bitmap::of_vcpus(&self.libxl, &CpuSet::first(online))?;
+        self.libxl.set_vcpus_online(domid, &mut map)
+    }
+
+    fn rename_domain(&mut self, domid: u32, name: &str) -> Result<(), Failure> {
+        let name = c_text("libxl_domain_rename", name)?;
+        self.libxl.domain_rename(domid, &name)
+    }
+
+    fn mark_ready(&mut self, domid: u32) -> Result<(), Failure> {
+        let mark = format!("/local/domain/{domid}/pinfold");
+        // xenstore would make the parents of a domain that is gone.
+        if self.store.read(&format!("{mark}/uuid"))?.is_none() {
+            let message = format!("domain {domid} has no mark of pinfold in xenstore; observe it again");
+            return Err(Failure::new(FailureKind::Stale, "xs_write", message));
+        }
+        self.store.write(&format!("{mark}/ready"), "1")
+    }
+}
