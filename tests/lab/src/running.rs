@@ -1,0 +1,340 @@
+//! A lab that runs.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::channel::{Channel, Silence};
+use crate::command::{Output, quote};
+use crate::console::Console;
+use crate::guard::{Folder, Guard};
+use crate::machine::Files;
+use crate::slot::Slot;
+use crate::{Builder, LabError, image};
+
+/// For a boot. It takes about 15 s on an idle machine; this only ends a wait that has become hopeless.
+const BOOT: Duration = Duration::from_secs(300);
+
+/// For a command in dom0.
+const COMMAND: Duration = Duration::from_secs(180);
+
+/// One emulated host with real Xen. Dropped, it is gone with all its files, except the serial console's log.
+#[derive(Debug)]
+pub struct Lab {
+    builder: Builder,
+    image: PathBuf,
+    folder: PathBuf,
+    console: Console,
+    channel: Channel,
+    /// None while the machine is off.
+    guard: Option<Guard>,
+    exchange: AtomicU32,
+    _slot: Slot,
+}
+
+impl Lab {
+    /// A lab as most tests want it: ten cores, 4 GiB of memory.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn boot(builder: Builder) -> Result<Self, LabError> {
+        let image = image::ready()?;
+        let slot = Slot::take(&image::cache_folder()?)?;
+        let console = Console::create(&builder.name.clone().unwrap_or_else(test_name))?;
+        let folder = tempfile::Builder::new()
+            .prefix("pinfold-lab-")
+            .tempdir()
+            .map_err(LabError::io("making the lab's folder"))?;
+        let share = folder.path().join("share");
+        fs::create_dir(&share).map_err(LabError::io("making the lab's shared folder"))?;
+        make_disk(&image.join("root.img"), &folder.path().join("disk.qcow2"))?;
+        let channel = Channel::create(folder.path(), &share, &image)?;
+        // From here on the guard removes it, which also works when this process is killed.
+        let folder = folder.keep();
+        let exchange = AtomicU32::new(0);
+        let mut lab = Self { builder, image, folder, console, channel, guard: None, exchange, _slot: slot };
+        lab.power_on()?;
+        Ok(lab)
+    }
+
+    /// Runs a command by `sh` in dom0 as root, whatever its exit status; three minutes at most.
+    ///
+    /// What it leaves running in the background must not keep its output open: use [`Lab::spawn`] for that.
+    pub fn sh(&self, command: &str) -> Result<Output, LabError> {
+        self.sh_within(COMMAND, command)
+    }
+
+    /// [`Lab::sh`] with a deadline of its own. At the deadline the connection is cut; the command may go on in dom0.
+    pub fn sh_within(&self, deadline: Duration, command: &str) -> Result<Output, LabError> {
+        self.channel.sh(command, deadline).map_err(|silence| match silence {
+            Silence::Local(error) => error,
+            Silence::Deadline => self.late(format!("an answer to `{command}`"), deadline),
+            Silence::Broken(why) => {
+                self.trouble(&format!("running `{command}`")).unwrap_or_else(|| LabError::Channel {
+                    command: command.into(),
+                    why,
+                    log: self.console.path().into(),
+                    console: self.console.tail(),
+                })
+            }
+        })
+    }
+
+    /// Runs a command that must succeed, and returns its standard output.
+    pub fn run(&self, command: &str) -> Result<String, LabError> {
+        self.sh(command)?.ok()
+    }
+
+    /// Starts a command that keeps running, in a session of its own, its output appended to `log` in dom0; returns its
+    /// process id there.
+    pub fn spawn(&self, command: &str, log: &str) -> Result<u32, LabError> {
+        let (command, log) = (quote(command), quote(log));
+        let pid = self.run(&format!("setsid sh -c {command} </dev/null >>{log} 2>&1 & echo $!"))?;
+        pid.trim().parse().map_err(|_| LabError::Channel {
+            command,
+            why: format!("`{}` is no process id", pid.trim()),
+            log: self.console.path().into(),
+            console: self.console.tail(),
+        })
+    }
+
+    /// Copies a file or folder into dom0, to exactly that path; its parent folders are made, permissions are kept, and a
+    /// program that runs from there goes on with its old file.
+    pub fn copy_in(&self, local: impl AsRef<Path>, remote: &str) -> Result<(), LabError> {
+        let name = self.exchange_name();
+        let shared = self.share().join(&name);
+        copy(local.as_ref(), &shared)?;
+        let to = quote(remote);
+        let copied = self.run(&format!(
+            "mkdir -p \"$(dirname {to})\" && cp -rT --preserve=mode,timestamps,links --remove-destination /run/lab/{name} {to}"
+        ));
+        remove(&shared)?;
+        copied.map(drop)
+    }
+
+    /// Copies a file or folder out of dom0, to exactly that path.
+    pub fn copy_out(&self, remote: &str, local: impl AsRef<Path>) -> Result<(), LabError> {
+        let name = self.exchange_name();
+        self.run(&format!("cp -rT --preserve=mode,timestamps,links {} /run/lab/{name}", quote(remote)))?;
+        let shared = self.share().join(&name);
+        let copied = copy(&shared, local.as_ref());
+        remove(&shared)?;
+        copied
+    }
+
+    /// Asks again and again, four times a second, until the answer is yes; an error ends it at once.
+    pub fn wait_until(
+        &self,
+        what: &str,
+        deadline: Duration,
+        mut holds: impl FnMut(&Self) -> Result<bool, LabError>,
+    ) -> Result<(), LabError> {
+        let until = Instant::now() + deadline;
+        while !holds(self)? {
+            if Instant::now() >= until {
+                return Err(self.late(what.into(), deadline));
+            }
+            thread::sleep(Duration::from_millis(250));
+        }
+        Ok(())
+    }
+
+    /// Types a line on a guest's console, where its root shell listens.
+    pub fn type_in_guest(&self, domain: &str, line: &str) -> Result<(), LabError> {
+        self.run(&format!("guest-type {} {}", quote(domain), quote(line))).map(drop)
+    }
+
+    /// All that guests of this name have printed on their console.
+    pub fn guest_console(&self, domain: &str) -> Result<String, LabError> {
+        let log = quote(&format!("/var/log/xen/console/guest-{domain}.log"));
+        self.run(&format!("[ ! -e {log} ] || cat {log}"))
+    }
+
+    /// How many times a guest of this name has come up.
+    pub fn guest_boots(&self, domain: &str) -> Result<usize, LabError> {
+        Ok(self.guest_console(domain)?.matches("pinfold-guest up").count())
+    }
+
+    /// Reboots the host from inside, as an administrator would: the disk stays, guests and everything else in memory go.
+    pub fn reboot(&mut self) -> Result<(), LabError> {
+        let boots = self.console.boots();
+        // Its answer may or may not come through before the connection goes.
+        self.run("(sleep 0.2; reboot) </dev/null >/dev/null 2>&1 &")?;
+        self.wait_for_boot(boots)
+    }
+
+    /// Cuts the power and gives it back: what was not on the disk is lost.
+    pub fn power_loss(&mut self) -> Result<(), LabError> {
+        self.cut_power()?;
+        self.power_on()
+    }
+
+    /// Cuts the power.
+    pub fn cut_power(&mut self) -> Result<(), LabError> {
+        match self.guard.take() {
+            Some(guard) => guard.end(Folder::Keep).map_err(LabError::io("ending QEMU")),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the power back after [`Lab::cut_power`], or after a `poweroff` in dom0, and waits until dom0 answers.
+    pub fn power_on(&mut self) -> Result<(), LabError> {
+        if self.is_on() {
+            return Ok(());
+        }
+        self.cut_power()?;
+        let boots = self.console.boots();
+        for attempt in 1.. {
+            self.start_qemu()?;
+            match self.wait_for_boot(boots) {
+                // Somebody else took the port between our look and QEMU's.
+                Err(LabError::Ended { qemu, .. }) if qemu.contains("host forwarding rule") && attempt < 5 => {
+                    self.cut_power()?;
+                }
+                outcome => return outcome,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the machine is on; a `poweroff` in dom0 switches it off.
+    pub fn is_on(&self) -> bool {
+        self.guard.as_ref().is_some_and(Guard::qemu_runs)
+    }
+
+    /// The serial console: Xen's lines and dom0's, over all boots.
+    pub fn console_log(&self) -> String {
+        self.console.text()
+    }
+
+    /// The folder whose files dom0 sees in `/run/lab`.
+    pub fn share(&self) -> PathBuf {
+        self.folder.join("share")
+    }
+
+    /// A shell in dom0 on this process's terminal; returns when the person leaves it.
+    pub fn shell(&self) -> Result<ExitStatus, LabError> {
+        self.channel.ssh().args(["-t", "lab"]).status().map_err(LabError::io("running ssh"))
+    }
+
+    fn start_qemu(&mut self) -> Result<(), LabError> {
+        let port = free_port()?;
+        self.channel.set_port(port)?;
+        let qemu = self.builder.qemu(&Files {
+            console: self.console.path(),
+            disk: &self.folder.join("disk.qcow2"),
+            share: &self.share(),
+            ssh_port: port,
+        });
+        let guard = Guard::start(&self.folder, &self.image, &qemu).map_err(LabError::io("starting QEMU"))?;
+        self.guard = Some(guard);
+        Ok(())
+    }
+
+    fn wait_for_boot(&self, boots_before: usize) -> Result<(), LabError> {
+        let mut answer = String::new();
+        self.wait_until("dom0 boots and answers", BOOT, |lab| {
+            if let Some(trouble) = lab.trouble("booting") {
+                return Err(trouble);
+            }
+            if lab.console.boots() <= boots_before {
+                return Ok(false);
+            }
+            match lab.channel.connect() {
+                Ok(()) => Ok(true),
+                Err(words) => {
+                    answer = words;
+                    Ok(false)
+                }
+            }
+        })
+        .map_err(|error| match error {
+            LabError::Deadline { what, after, log, console } if !answer.is_empty() => {
+                LabError::Deadline { what: format!("{what} (ssh says: {answer})"), after, log, console }
+            }
+            error => error,
+        })
+    }
+
+    /// What is plainly wrong with the machine, if anything.
+    fn trouble(&self, doing: &str) -> Option<LabError> {
+        let (doing, log, console) = (doing.to_owned(), self.console.path().to_owned(), self.console.tail());
+        if !self.is_on() {
+            let qemu = fs::read_to_string(self.folder.join("qemu.log")).unwrap_or_default();
+            return Some(LabError::Ended { doing, qemu: qemu.trim().to_owned(), log, console });
+        }
+        self.console.panicked().then_some(LabError::Panicked { doing, log, console })
+    }
+
+    fn late(&self, what: String, after: Duration) -> LabError {
+        self.trouble(&format!("waiting for: {what}")).unwrap_or_else(|| LabError::Deadline {
+            what,
+            after,
+            log: self.console.path().into(),
+            console: self.console.tail(),
+        })
+    }
+
+    fn exchange_name(&self) -> String {
+        format!(".exchange-{}", self.exchange.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let ended = match self.guard.take() {
+            Some(guard) => guard.end(Folder::Remove),
+            None => fs::remove_dir_all(&self.folder),
+        };
+        if let Err(error) = ended {
+            crate::console::say(&format!("cannot remove {}: {error}", self.folder.display()));
+        }
+    }
+}
+
+fn make_disk(image: &Path, disk: &Path) -> Result<(), LabError> {
+    local(Command::new("qemu-img").args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).args([image, disk]))
+}
+
+/// Copies a file or folder on this machine, whole, to a path that must not exist.
+fn copy(from: &Path, to: &Path) -> Result<(), LabError> {
+    local(Command::new("cp").args(["-rT", "--preserve=mode,timestamps,links"]).args([from, to]))
+}
+
+fn remove(path: &Path) -> Result<(), LabError> {
+    local(Command::new("rm").arg("-rf").arg(path))
+}
+
+fn local(command: &mut Command) -> Result<(), LabError> {
+    let doing = format!("{command:?}");
+    let output = command.output().map_err(LabError::io(format!("running {doing}")))?;
+    let text = |bytes| String::from_utf8_lossy(bytes).trim().to_owned();
+    let code = output.status.code().unwrap_or(-1);
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    Output { command: doing, code, stdout, stderr }.ok().map(drop)
+}
+
+fn free_port() -> Result<u16, LabError> {
+    let look = || TcpListener::bind(("127.0.0.1", 0))?.local_addr();
+    look().map(|address| address.port()).map_err(LabError::io("looking for a free port"))
+}
+
+/// `PROGRAM-THREAD`, without cargo's hash and as a file name: under a test harness the thread has the test's name.
+fn test_name() -> String {
+    let program = std::env::current_exe().ok().and_then(|path| Some(path.file_stem()?.to_string_lossy().into_owned()));
+    let program = program.unwrap_or_else(|| "lab".into());
+    let program = match program.rsplit_once('-') {
+        Some((name, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => name,
+        _ => &program,
+    };
+    let name = match thread::current().name() {
+        Some(thread) if thread != "main" => format!("{program}-{thread}"),
+        _ => program.to_owned(),
+    };
+    name.replace(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-' && letter != '_', "_")
+}
