@@ -1,0 +1,261 @@
+//! One operation at work: a borrow of the world that speaks [`Hypervisor`].
+
+use crate::build::{BUILD, CONSOLE_MS, TEAR_DOWN};
+use crate::domain::GUEST_ACK_MS;
+use crate::fault::{CallName, Fault, Meanwhile, Point};
+use crate::memory::need_kib;
+use crate::world::World;
+use operation::Hypervisor;
+use protocol::{CpuSet, Cpupool, Domain, DomainConfig, Failure, FailureKind, Sched};
+use uuid::Uuid;
+
+/// Looks at the world after every call.
+type Observer<'a> = Box<dyn FnMut(&World) + 'a>;
+
+/// The calls of one operation. Dropped, it is a worker that ended.
+pub struct Calls<'a> {
+    world: &'a mut World,
+    fault: Fault,
+    observer: Option<Observer<'a>>,
+    points: u32,
+    died: bool,
+    elapsed_ms: u64,
+    log: Vec<String>,
+}
+
+impl<'a> Calls<'a> {
+    /// An operation that meets what [`crate::Event::NextOperation`] has laid out for it, if anything.
+    pub fn new(world: &'a mut World) -> Self {
+        let fault = world.next_fault.take().unwrap_or_default();
+        Self::with_fault(world, fault)
+    }
+
+    /// An operation that meets this.
+    pub fn with_fault(world: &'a mut World, fault: Fault) -> Self {
+        Self { world, fault, observer: None, points: 0, died: false, elapsed_ms: 0, log: Vec::new() }
+    }
+
+    /// Lets `observer` look at the world after every call and at every [`Point`] inside of one.
+    #[must_use]
+    pub fn after_call(mut self, observer: impl FnMut(&World) + 'a) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Whether the worker died. Its result is then nobody's.
+    pub fn died(&self) -> bool {
+        self.died
+    }
+
+    /// Milliseconds of virtual time that the calls took so far.
+    pub fn elapsed_ms(&self) -> u64 {
+        self.elapsed_ms
+    }
+
+    /// Points that were passed; an operation that dies after as many has done everything.
+    pub fn points(&self) -> u32 {
+        self.points
+    }
+
+    /// What libxl logged, oldest first.
+    pub fn log(&self) -> &[String] {
+        &self.log
+    }
+
+    /// A call that is one step to Xen.
+    fn call<T>(&mut self, name: CallName, effect: impl FnOnce(&mut World) -> Result<T, Failure>) -> Result<T, Failure> {
+        self.begin(name)?;
+        self.elapsed_ms += self.world.host.latency.call_ms;
+        let result = effect(self.world);
+        self.end(result)
+    }
+
+    fn begin(&mut self, name: CallName) -> Result<(), Failure> {
+        if self.died || self.fault.die_after == Some(0) {
+            self.died = true;
+            return Err(worker_died());
+        }
+        self.world.check_xenstore()?;
+        let Some(planned) = self.fault.fail.iter_mut().find(|planned| planned.call == name) else {
+            return Ok(());
+        };
+        if planned.after > 0 {
+            planned.after -= 1;
+            return Ok(());
+        }
+        let failure = Failure {
+            kind: planned.kind,
+            call: format!("{name:?}"),
+            rc: planned.rc,
+            errno: planned.errno,
+            message: planned.message.clone(),
+        };
+        self.fault.fail.retain(|planned| planned.call != name || planned.after > 0);
+        self.end(Err(failure))
+    }
+
+    fn end<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+        if let Err(failure) = &result {
+            self.log.push(failure.to_string());
+        }
+        self.pass(None)?;
+        result
+    }
+
+    /// The worker is at a place where it may die, others may act, and the law of cores must hold.
+    fn pass(&mut self, point: Option<Point>) -> Result<(), Failure> {
+        self.points += 1;
+        if let Some(observer) = &mut self.observer {
+            observer(self.world);
+        }
+        let passed = self.points;
+        let due: Vec<Meanwhile> = self.fault.meanwhile.extract_if(.., |other| other.after <= passed).collect();
+        for other in due {
+            // Xen may refuse them as well; that is their affair.
+            let _ = self.world.apply(&other.event);
+        }
+        if self.fault.die_after == Some(self.points) || (point.is_some() && self.fault.die_at == point) {
+            self.died = true;
+            return Err(worker_died());
+        }
+        Ok(())
+    }
+
+    fn build(&mut self, config: &DomainConfig, poolid: u32) -> Result<u32, Failure> {
+        self.world.check_config(config)?;
+        let domid = self.world.xc_domain_create(config, poolid)?;
+        self.pass(Some(Point::DomainCreated))?;
+        for (step, point) in BUILD {
+            if let Err(failure) = step(self.world, domid, config) {
+                if point == Point::ConsoleReady {
+                    self.elapsed_ms += CONSOLE_MS;
+                }
+                // libxl destroys what it has half-made (domcreate_complete, libxl_create.c:1990-2038).
+                self.tear_down(domid)?;
+                return Err(failure);
+            }
+            self.pass(Some(point))?;
+        }
+        Ok(domid)
+    }
+
+    fn tear_down(&mut self, domid: u32) -> Result<(), Failure> {
+        for (step, point) in TEAR_DOWN {
+            step(self.world, domid)?;
+            self.pass(Some(point))?;
+        }
+        Ok(())
+    }
+}
+
+impl Hypervisor for Calls<'_> {
+    fn cpupools(&mut self) -> Result<Vec<Cpupool>, Failure> {
+        self.call(CallName::Cpupools, |world| Ok(world.list_cpupools()))
+    }
+
+    fn free_cpus(&mut self) -> Result<CpuSet, Failure> {
+        self.call(CallName::FreeCpus, |world| Ok(world.free_cpus()))
+    }
+
+    fn domains(&mut self) -> Result<Vec<Domain>, Failure> {
+        self.call(CallName::Domains, |world| Ok(world.list_domains()))
+    }
+
+    fn create_cpupool(&mut self, uuid: Uuid, name: &str) -> Result<u32, Failure> {
+        self.begin(CallName::CreateCpupool)?;
+        self.elapsed_ms += self.world.host.latency.call_ms;
+        let poolid = self.world.pool_create(true);
+        self.pass(Some(Point::CpupoolCreated))?;
+        let named = self.world.pool_write_name(poolid, uuid, name);
+        self.end(named.map(|()| poolid))
+    }
+
+    fn add_cpu(&mut self, poolid: u32, cpu: u32) -> Result<(), Failure> {
+        self.call(CallName::AddCpu, |world| world.pool_add_cpu(poolid, cpu))
+    }
+
+    fn remove_cpu(&mut self, poolid: u32, cpu: u32) -> Result<(), Failure> {
+        self.call(CallName::RemoveCpu, |world| world.pool_remove_cpu(poolid, cpu))
+    }
+
+    fn rename_cpupool(&mut self, poolid: u32, name: &str) -> Result<(), Failure> {
+        self.call(CallName::RenameCpupool, |world| world.pool_rename(poolid, name))
+    }
+
+    fn destroy_cpupool(&mut self, poolid: u32) -> Result<(), Failure> {
+        self.call(CallName::DestroyCpupool, |world| world.pool_destroy(poolid))
+    }
+
+    fn need_memory(&mut self, config: &DomainConfig) -> Result<u64, Failure> {
+        self.call(CallName::NeedMemory, |_| Ok(need_kib(config)))
+    }
+
+    fn free_memory(&mut self) -> Result<u64, Failure> {
+        self.call(CallName::FreeMemory, |world| Ok(world.free_memory_kib()))
+    }
+
+    fn create_domain(&mut self, config: &DomainConfig, poolid: u32) -> Result<u32, Failure> {
+        self.begin(CallName::CreateDomain)?;
+        self.elapsed_ms += self.world.host.latency.create_ms;
+        let built = self.build(config, poolid);
+        if self.died { built } else { self.end(built) }
+    }
+
+    fn destroy_domain(&mut self, domid: u32) -> Result<(), Failure> {
+        self.begin(CallName::DestroyDomain)?;
+        self.elapsed_ms += self.world.host.latency.destroy_ms;
+        let destroyed = self.tear_down(domid);
+        if self.died { destroyed } else { self.end(destroyed) }
+    }
+
+    fn pause_domain(&mut self, domid: u32) -> Result<(), Failure> {
+        self.call(CallName::PauseDomain, |world| world.domain_pause(domid))
+    }
+
+    fn unpause_domain(&mut self, domid: u32) -> Result<(), Failure> {
+        self.call(CallName::UnpauseDomain, |world| world.domain_unpause(domid))
+    }
+
+    fn shutdown_domain(&mut self, domid: u32) -> Result<(), Failure> {
+        self.begin(CallName::ShutdownDomain)?;
+        let answer = self.world.domain_shutdown(domid);
+        self.elapsed_ms += match &answer {
+            Ok(after_ms) => *after_ms,
+            Err(failure) if failure.kind == FailureKind::GuestIgnored => GUEST_ACK_MS,
+            Err(_) => self.world.host.latency.call_ms,
+        };
+        self.end(answer.map(|_| ()))
+    }
+
+    fn move_domain(&mut self, domid: u32, poolid: u32) -> Result<(), Failure> {
+        self.call(CallName::MoveDomain, |world| world.domain_move(domid, poolid))
+    }
+
+    fn set_hard_affinity(&mut self, domid: u32, vcpu: u32, cpus: &CpuSet) -> Result<(), Failure> {
+        self.call(CallName::SetHardAffinity, |world| world.vcpu_set_hard(domid, vcpu, cpus))
+    }
+
+    fn set_sched(&mut self, domid: u32, sched: Sched) -> Result<(), Failure> {
+        self.call(CallName::SetSched, |world| world.domain_set_sched(domid, sched))
+    }
+
+    fn set_memory_target(&mut self, domid: u32, memory_kib: u64) -> Result<(), Failure> {
+        self.call(CallName::SetMemoryTarget, |world| world.domain_set_memory(domid, memory_kib))
+    }
+
+    fn set_vcpus_online(&mut self, domid: u32, online: u32) -> Result<(), Failure> {
+        self.call(CallName::SetVcpusOnline, |world| world.domain_set_vcpus(domid, online))
+    }
+
+    fn rename_domain(&mut self, domid: u32, name: &str) -> Result<(), Failure> {
+        self.call(CallName::RenameDomain, |world| world.domain_rename(domid, name))
+    }
+
+    fn mark_ready(&mut self, domid: u32) -> Result<(), Failure> {
+        self.call(CallName::MarkReady, |world| world.domain_mark_ready(domid))
+    }
+}
+
+fn worker_died() -> Failure {
+    Failure::new(FailureKind::WorkerDied, "worker", "the worker was killed")
+}

@@ -1,0 +1,111 @@
+//! What must hold on a host whatever happens: checked after every call, on real code, in memory.
+
+use crate::world::{Domain, World};
+use protocol::CpuSet;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// A law that was broken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// The law of cores.
+    #[error("vCPU {vcpu} of domain {domid} ({uuid}) can run on pCPUs `{effective}`, which is none of {allowed:?}")]
+    Cores {
+        /// The domain.
+        domid: u32,
+        /// Its UUID.
+        uuid: Uuid,
+        /// The vCPU.
+        vcpu: usize,
+        /// Hard affinity ∩ cpupool.
+        effective: CpuSet,
+        /// Where it may run.
+        allowed: Vec<CpuSet>,
+    },
+    /// Two domains of one VM.
+    #[error("domains {0} and {1} both have UUID {2}")]
+    TwoDomains(u32, u32, Uuid),
+    /// A foreign domain is not as it was.
+    #[error("foreign domain {domid} was changed: {what}")]
+    ForeignDomain {
+        /// The domain.
+        domid: u32,
+        /// What changed.
+        what: String,
+    },
+    /// A foreign cpupool is not as it was.
+    #[error("foreign cpupool {poolid} was changed")]
+    ForeignCpupool {
+        /// The cpupool.
+        poolid: u32,
+    },
+}
+
+/// Each vCPU that Xen schedules, of each domain named in `allowed` (by UUID), can run only within one of the sets given for it: its partition
+/// before the step, and after it. An empty effective mask cannot run and breaks nothing.
+pub fn law_of_cores(world: &World, allowed: &BTreeMap<Uuid, Vec<CpuSet>>) -> Result<(), Broken> {
+    for (domid, domain) in world.domains().filter(|(_, domain)| domain.is_runnable()) {
+        let Some(allowed) = allowed.get(&domain.uuid) else {
+            continue;
+        };
+        for (vcpu, state) in domain.vcpus.iter().enumerate() {
+            let effective = world.effective(domain, state);
+            if !allowed.iter().any(|cpus| effective.is_subset(cpus)) {
+                return Err(Broken::Cores { domid, uuid: domain.uuid, vcpu, effective, allowed: allowed.clone() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// No two domains that are not being torn down have one UUID.
+pub fn one_domain_per_uuid(world: &World) -> Result<(), Broken> {
+    let mut seen = BTreeMap::new();
+    for (domid, domain) in world.domains().filter(|(_, domain)| !domain.is_dying()) {
+        if let Some(other) = seen.insert(domain.uuid, domid) {
+            return Err(Broken::TwoDomains(other, domid, domain.uuid));
+        }
+    }
+    Ok(())
+}
+
+/// Foreign domains and cpupools, and dom0, are as they were, apart from what guests do to themselves.
+pub fn foreign_untouched(before: &World, after: &World) -> Result<(), Broken> {
+    for (domid, was) in before.domains.iter().filter(|(_, domain)| !domain.ours) {
+        let changed = |what: &str| Err(Broken::ForeignDomain { domid: *domid, what: what.to_owned() });
+        let Some(is) = after.domains.get(domid).filter(|is| is.uuid == was.uuid) else {
+            if was.is_dying() {
+                continue;
+            }
+            return changed("it is gone");
+        };
+        if let Some(what) = difference(was, is) {
+            return changed(what);
+        }
+    }
+    for (poolid, was) in before.pools.iter().filter(|(poolid, pool)| !pool.ours && **poolid != 0 && pool.name.is_some())
+    {
+        if after.pools.get(poolid) != Some(was) {
+            return Err(Broken::ForeignCpupool { poolid: *poolid });
+        }
+    }
+    Ok(())
+}
+
+/// What another hand has changed about a domain.
+fn difference(was: &Domain, is: &Domain) -> Option<&'static str> {
+    let masks = |domain: &Domain| domain.vcpus.iter().map(|vcpu| vcpu.hard.clone()).collect::<Vec<_>>();
+    let asked = |domain: &Domain| domain.store.as_ref().map(|store| (store.target_kib, store.vcpus_online));
+    [
+        (was.poolid != is.poolid && !is.is_dying(), "its cpupool"),
+        (masks(was) != masks(is), "its hard affinity"),
+        (was.sched != is.sched, "its weight or cap"),
+        (was.pauses != is.pauses, "its pauses"),
+        (was.is_dying() != is.is_dying(), "it was destroyed"),
+        (was.name() != is.name() && !is.is_dying(), "its name"),
+        (asked(was) != asked(is) && !is.is_dying(), "its memory target or online vCPUs"),
+        (was.max_kib != is.max_kib, "its memory limit"),
+    ]
+    .into_iter()
+    .find_map(|(differs, what)| differs.then_some(what))
+}
