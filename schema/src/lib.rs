@@ -1,6 +1,65 @@
-//! The language of pinfold: kinds, units, diagnostics, YAML reading, resolving, generated JSON Schemas.
+//! The language of pinfold: kinds, units, findings, YAML reading, resolving, generated JSON Schemas.
 //!
-//! Pure: text in, [`desired::Desired`] or findings out. No I/O, no clock.
+//! ```text
+//!            tree            yaml           document, decode, kinds          resolve
+//!   Tree ──────────► texts ────────► Nodes ──────────────────────► Manifests ────────► Desired
+//!            └───────────────┴───────────────────┴─────────────────────┴─► Findings ─► render
+//! ```
+//!
+//! [`read`] is the entry point. Pure: text in, [`desired::Desired`] or findings out. No I/O, no clock. Any bytes give findings, never a panic,
+//! and every finding of every file is reported at once: one mistake hides no other, and causes no second finding elsewhere.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod desired;
+pub mod finding;
+pub mod render;
+pub mod tree;
 pub mod units;
+
+mod decode;
+mod document;
+mod kinds;
+mod node;
+mod resolve;
+mod suggest;
+mod text;
+mod yaml;
+
+pub use finding::{Finding, Kind, Location, Severity, Sources};
+pub use kinds::API_VERSION;
+pub use tree::{Content, SourceFile, Tree};
+
+use desired::Desired;
+
+/// What a configuration says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The configuration, resolved: `Some` exactly when no finding is an error.
+    pub desired: Option<Desired>,
+    /// Everything wrong with any file, by file and place.
+    pub findings: Vec<Finding>,
+    /// Where each object stands.
+    pub sources: Sources,
+}
+
+/// Reads a whole configuration.
+pub fn read(tree: &Tree) -> Reading {
+    let mut findings = Vec::new();
+    let texts = tree::manifests(tree, &mut findings);
+    let mut documents = document::Documents { has_unreadable: !findings.is_empty(), ..Default::default() };
+    if texts.is_empty() && findings.is_empty() {
+        let message = "the configuration has no manifest: no file in it ends in `.yaml` or `.yml`";
+        let help = "an empty configuration never means an empty host; check the path and the branch";
+        findings.push(Finding::error("empty", message).help(help));
+        return Reading { desired: None, findings, sources: Sources::default() };
+    }
+    for (index, text) in texts.iter().enumerate() {
+        document::read(index, text, &mut documents, &mut findings);
+    }
+    let scene = resolve::Scene { texts: &texts, documents: &documents };
+    let resolve::Resolved { desired, sources } = resolve::resolve(&scene, &mut findings);
+    findings.sort_by(|a, b| a.order().cmp(&b.order()));
+    let is_refused = findings.iter().any(|finding| finding.severity == Severity::Error);
+    Reading { desired: desired.filter(|_| !is_refused), findings, sources }
+}

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// Words that YAML 1.1 readers turn into booleans or null: as a name they would survive one tool and not the next.
-const YAML_WORDS: [&str; 9] = ["on", "off", "yes", "no", "true", "false", "null", "y", "n"];
+pub(crate) const YAML_WORDS: [&str; 9] = ["on", "off", "yes", "no", "true", "false", "null", "y", "n"];
 
 /// The name of an object: a DNS-1123 label (RFC 1123 §2.1, at most 63 characters) that starts with a letter and is no YAML word.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -281,7 +281,10 @@ impl FromStr for Mac {
         let mut octets = [0; 6];
         let mut parts = text.split(':');
         for octet in &mut octets {
-            let part = parts.next().filter(|p| p.len() == 2).ok_or(MacError::Form)?;
+            let part = parts
+                .next()
+                .filter(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()))
+                .ok_or(MacError::Form)?;
             *octet = u8::from_str_radix(part, 16).map_err(|_| MacError::Form)?;
         }
         if parts.next().is_some() {
@@ -302,7 +305,7 @@ impl fmt::Display for Mac {
 }
 
 macro_rules! serde_as_text {
-    ($($kind:ty),*) => {$(
+    ($($kind:ty: $expecting:literal),*) => {$(
         impl serde::Serialize for $kind {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -311,11 +314,46 @@ macro_rules! serde_as_text {
 
         impl<'de> serde::Deserialize<'de> for $kind {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                deserializer.deserialize_any(TextVisitor($expecting, std::marker::PhantomData))
             }
         }
     )*};
 }
 
-serde_as_text!(Name, Size, Span, Mac);
+/// Reads a unit from its text. A bare number or a boolean is handed on as text, because the unit's own error says best what to write instead.
+struct TextVisitor<T>(&'static str, std::marker::PhantomData<T>);
+
+impl<T: FromStr<Err: fmt::Display>> serde::de::Visitor<'_> for TextVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<T, E> {
+        self.visit_str(&value.to_string())
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<T, E> {
+        self.visit_str(&value.to_string())
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<T, E> {
+        self.visit_str(&value.to_string())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<T, E> {
+        self.visit_str(&value.to_string())
+    }
+}
+
+serde_as_text!(
+    Name: "a name",
+    Size: "a size such as `512Mi`",
+    Span: "a duration such as `90s`",
+    Mac: "a MAC in quotes"
+);

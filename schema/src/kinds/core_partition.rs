@@ -1,0 +1,27 @@
+//! `kind: CorePartition`.
+
+use super::CoreForm;
+use crate::decode::Spanned;
+use crate::units::Name;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// A hard partition: whole physical cores of one host, exclusive, named, and shared by the VMs that join it. On the host it is a cpupool of the same name.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `host` and `cores`")]
+pub(crate) struct CorePartitionSpec {
+    /// The host whose cores these are.
+    ///
+    /// Changing it: refused.
+    pub(crate) host: Spanned<Name>,
+    /// The cores, at least one. No core is in two partitions, and none of dom0's cores in any.
+    ///
+    /// Changing it: live; its VMs stay on cores of the partition, old or new, at every moment.
+    #[schemars(length(min = 1))]
+    pub(crate) cores: Spanned<Vec<Spanned<CoreForm>>>,
+    /// Names it had before, oldest first: the partition is renamed instead of removed and made again. Default: none.
+    ///
+    /// Changing it: live (the cpupool is renamed).
+    #[serde(default)]
+    pub(crate) formerly: Vec<Spanned<Name>>,
+}

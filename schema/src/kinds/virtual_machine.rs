@@ -1,0 +1,304 @@
+//! `kind: VirtualMachine`.
+
+use super::CoreForm;
+use super::pool::PoolId;
+use super::scalars::{Bounded, CommandLine, DiskTarget, HostPath};
+use super::shorthand::{ShortOr, Shorthand};
+use crate::decode::Spanned;
+use crate::desired;
+use crate::units::{Mac, Name, Size, Span};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// A virtual machine. "At the next start" below means: the change is shown as pending until the VM starts next, unless the pool's `changes.restarts` says otherwise.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "camelCase",
+    expecting = "a mapping with `host`, `type`, `vcpus`, `memory` and `boot`"
+)]
+pub(crate) struct VirtualMachineSpec {
+    /// The host that the VM lives on.
+    ///
+    /// Changing it: refused; stop and remove the VM on one host before another host declares it.
+    pub(crate) host: Spanned<Name>,
+    /// How it is virtualised: `pv` (paravirtualised) or `pvh` (paravirtualised devices in a hardware container).
+    ///
+    /// Changing it: at the next start.
+    #[serde(rename = "type")]
+    pub(crate) vm_type: VmType,
+    /// Whether it should run: `running` or `stopped`. A VM that its guest switched off stays off until its manifest changes. Default: `running`.
+    ///
+    /// Changing it: live (starts the VM, or stops it gracefully).
+    #[serde(default)]
+    pub(crate) power: Option<Power>,
+    /// When a guest that ended by itself is started again: `always` (also after a power-off), `on-failure` (after a crash) or `never`.
+    /// After a reboot it always is. Default: `on-failure`.
+    ///
+    /// Changing it: live.
+    #[serde(default)]
+    pub(crate) restart: Option<Restart>,
+    /// vCPUs: a number, or `{online: 2, max: 4}`.
+    ///
+    /// Changing it: see the fields of the long form.
+    pub(crate) vcpus: Spanned<ShortOr<Vcpus>>,
+    /// Memory: a size, or `{target: 2Gi, max: 4Gi}`.
+    ///
+    /// Changing it: see the fields of the long form.
+    pub(crate) memory: Spanned<ShortOr<Memory>>,
+    /// Placement on the processors, and the share of them. Default: any core of Pool-0, with the scheduler's own weight and no cap.
+    #[serde(default)]
+    pub(crate) cpu: Cpu,
+    /// What it boots: a kernel in dom0, or GRUB from its own disks.
+    pub(crate) boot: Spanned<Boot>,
+    /// Its disks. Default: none.
+    ///
+    /// Changing it: at the next start.
+    #[serde(default)]
+    pub(crate) disks: Vec<Disk>,
+    /// Its network interfaces, in the order in which the guest sees them. Default: none.
+    ///
+    /// Changing it: at the next start.
+    #[serde(default)]
+    pub(crate) nics: Vec<Nic>,
+    /// How it is stopped.
+    #[serde(default)]
+    pub(crate) shutdown: Shutdown,
+    /// `true`: a commit may remove this VM only if an earlier commit removed this line. Default: `false`.
+    ///
+    /// Changing it: live.
+    #[serde(default)]
+    pub(crate) protect: bool,
+    /// Names it had before, oldest first: the VM is renamed instead of removed and made again. Kept for the VM's life, because its identity comes from the first.
+    /// Default: none.
+    ///
+    /// Changing it: only by adding the name that the same commit replaces; live (the domain is renamed).
+    #[serde(default)]
+    pub(crate) formerly: Vec<Spanned<Name>>,
+    /// Identity taken over from a domain that existed before pinfold: its UUID, written by `pinfold adopt`. Default: made from the pool's id and the VM's first name.
+    ///
+    /// Changing it: refused.
+    #[serde(default)]
+    pub(crate) uuid: Option<Spanned<PoolId>>,
+}
+
+/// How a VM is virtualised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum VmType {
+    /// Paravirtualised.
+    Pv,
+    /// Paravirtualised devices in a hardware container.
+    Pvh,
+}
+
+/// Whether a VM should run.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Power {
+    /// The domain exists and its vCPUs run.
+    Running,
+    /// No domain.
+    Stopped,
+}
+
+/// When a guest that ended by itself is started again.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Restart {
+    /// After power-off, crash and reboot.
+    Always,
+    /// After crash and reboot.
+    OnFailure,
+    /// After reboot only.
+    Never,
+}
+
+/// A number of vCPUs. Xen allows 8192 for PV (MAX_VIRT_CPUS) and 128 for PVH (HVM_MAX_VCPUS).
+pub(crate) type VcpuCount = Bounded<1, 8192>;
+
+/// vCPUs in their long form.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `online` and `max`")]
+pub(crate) struct Vcpus {
+    /// vCPUs that the guest is asked to use.
+    ///
+    /// Changing it: live.
+    pub(crate) online: VcpuCount,
+    /// vCPUs that the domain is built with, at least as many as `online`; at most 128 for `pvh`. Default: as many as `online`.
+    ///
+    /// Changing it: at the next start.
+    #[serde(default)]
+    pub(crate) max: Option<Spanned<VcpuCount>>,
+}
+
+/// Memory in its long form.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `target` and `max`")]
+pub(crate) struct Memory {
+    /// Memory that the guest is asked to use: a whole number with `Ki`, `Mi`, `Gi` or `Ti`, at least 4Mi.
+    ///
+    /// Changing it: live.
+    pub(crate) target: Size,
+    /// Memory that the domain is built for, at least as much as `target`. Default: as much as `target`.
+    ///
+    /// Changing it: at the next start.
+    #[serde(default)]
+    pub(crate) max: Option<Spanned<Size>>,
+}
+
+impl Shorthand for Vcpus {
+    type Short = VcpuCount;
+    const EXPECTING: &'static str = "a whole number from 1 to 8192, or `{online: …, max: …}`";
+
+    fn from_short(online: VcpuCount) -> Self {
+        Self { online, max: None }
+    }
+}
+
+impl Shorthand for Memory {
+    type Short = Size;
+    const EXPECTING: &'static str = "a size such as `512Mi`, or `{target: …, max: …}`";
+
+    fn from_short(target: Size) -> Self {
+        Self { target, max: None }
+    }
+}
+
+/// Placement on the processors, and the share of them.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "camelCase",
+    expecting = "a mapping with `partition`, `pins`, `weight` and `cap`"
+)]
+pub(crate) struct Cpu {
+    /// The partition whose cores its vCPUs run on, and no others. Default: none; it runs in Pool-0 beside dom0.
+    ///
+    /// Changing it: live (the domain moves while it is paused for a moment).
+    #[serde(default)]
+    pub(crate) partition: Option<Spanned<Name>>,
+    /// Cores that its vCPUs are limited to; only without a partition, and none of a partition's cores. Default: every core of Pool-0.
+    ///
+    /// Changing it: live.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub(crate) pins: Option<Spanned<Vec<Spanned<CoreForm>>>>,
+    /// Scheduler weight against other VMs on the same cores, 1 to 65535. Default: 256, the scheduler's own.
+    ///
+    /// Changing it: live.
+    #[serde(default)]
+    pub(crate) weight: Option<Bounded<1, 65535>>,
+    /// The most processor time in percent of one pCPU, up to 100 for each vCPU: 150 is one and a half. 0 means no limit. Default: 0.
+    ///
+    /// Changing it: live.
+    #[serde(default)]
+    pub(crate) cap: Option<Spanned<Bounded<0, 65535>>>,
+}
+
+/// What a VM boots: `kernel`, or `grub: true`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `kernel`, or `{grub: true}`")]
+pub(crate) struct Boot {
+    /// Absolute path of a kernel in dom0.
+    ///
+    /// Changing it: at the next start.
+    #[serde(default)]
+    pub(crate) kernel: Option<Spanned<HostPath>>,
+    /// Absolute path of the initial RAM disk in dom0; only with `kernel`. Default: none.
+    ///
+    /// Changing it: at the next start.
+    #[serde(default)]
+    pub(crate) ramdisk: Option<Spanned<HostPath>>,
+    /// The kernel's command line; only with `kernel`; at most 1023 bytes for `pv`. Default: empty.
+    ///
+    /// Changing it: at the next start.
+    #[serde(default)]
+    pub(crate) cmdline: Option<Spanned<CommandLine>>,
+    /// `true`: GRUB for Xen reads the guest's own boot configuration from its disks. Without `kernel`.
+    ///
+    /// Changing it: at the next start.
+    #[serde(default)]
+    pub(crate) grub: Option<Spanned<bool>>,
+}
+
+/// A disk: an existing raw file or block device in dom0. pinfold never creates or deletes what is in it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `name`, `target` and `path`")]
+pub(crate) struct Disk {
+    /// Its name within the VM.
+    ///
+    /// Changing it: live.
+    pub(crate) name: Spanned<Name>,
+    /// The device in the guest, such as `xvda`.
+    ///
+    /// Changing it: at the next start.
+    pub(crate) target: Spanned<DiskTarget>,
+    /// Absolute path of the file or block device in dom0. Which paths are allowed is the host's configuration.
+    ///
+    /// Changing it: at the next start.
+    pub(crate) path: Spanned<HostPath>,
+    /// `true`: the guest cannot write. Default: `false`.
+    ///
+    /// Changing it: at the next start.
+    #[serde(default)]
+    pub(crate) read_only: bool,
+}
+
+/// A network interface.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `name` and `network`")]
+pub(crate) struct Nic {
+    /// Its name within the VM. Without `mac`, the address comes from it.
+    ///
+    /// Changing it: at the next start.
+    pub(crate) name: Spanned<Name>,
+    /// The network that it is attached to.
+    ///
+    /// Changing it: at the next start.
+    pub(crate) network: Spanned<Name>,
+    /// Its address, in quotes: six pairs of hexadecimal digits with colons, unicast. Default: a locally administered one, made from the VM's identity and the NIC's name.
+    ///
+    /// Changing it: at the next start.
+    #[serde(default)]
+    pub(crate) mac: Option<Spanned<Mac>>,
+}
+
+/// How a VM is stopped.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `timeout`")]
+pub(crate) struct Shutdown {
+    /// How long a graceful stop may take before the domain is destroyed: a whole number with `s`, `m`, `h` or `d`, at least `1s`. Default: `60s`.
+    ///
+    /// Changing it: live.
+    #[serde(default)]
+    pub(crate) timeout: Option<Spanned<Span>>,
+}
+
+impl From<VmType> for desired::VmType {
+    fn from(vm_type: VmType) -> Self {
+        match vm_type {
+            VmType::Pv => Self::Pv,
+            VmType::Pvh => Self::Pvh,
+        }
+    }
+}
+
+impl From<Power> for desired::Power {
+    fn from(power: Power) -> Self {
+        match power {
+            Power::Running => Self::Running,
+            Power::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl From<Restart> for desired::Restart {
+    fn from(restart: Restart) -> Self {
+        match restart {
+            Restart::Always => Self::Always,
+            Restart::OnFailure => Self::OnFailure,
+            Restart::Never => Self::Never,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Names: each object's own, the ones it had, and the ones it refers to.
+
+use super::Scene;
+use crate::decode::Spanned;
+use crate::document::Place;
+use crate::finding::{Finding, Kind};
+use crate::kinds::Manifest;
+use crate::suggest;
+use crate::units::Name;
+use std::collections::BTreeMap;
+
+/// Duplicate names, and former names that are in use.
+pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    for ((kind, name), places) in &scene.documents.declared {
+        let Some((first, others)) = places.split_first() else { continue };
+        for other in others {
+            let finding = Finding::error("duplicate-name", format!("there are two {}s `{name}`", kind.noun()))
+                .at(scene.place(*other))
+                .label("again here")
+                .related("first here", scene.place(*first));
+            findings.push(finding);
+        }
+    }
+    let partitions = scene.documents.partitions.iter().map(|manifest| Former::new(manifest, &manifest.spec.formerly));
+    former_names(scene, Kind::CorePartition, partitions, findings);
+    let vms = scene.documents.vms.iter().map(|manifest| Former::new(manifest, &manifest.spec.formerly));
+    former_names(scene, Kind::VirtualMachine, vms, findings);
+}
+
+/// Reports a reference to something that no manifest declares.
+pub(super) fn reference<S>(
+    scene: &Scene<'_>,
+    from: &Manifest<S>,
+    kind: Kind,
+    name: &Spanned<Name>,
+    findings: &mut Vec<Finding>,
+) {
+    let declared = &scene.documents.declared;
+    if scene.documents.has_unreadable || declared.contains_key(&(kind, name.value.clone())) {
+        return;
+    }
+    let known: Vec<_> = declared.keys().filter(|(other, _)| *other == kind).map(|(_, name)| name.as_str()).collect();
+    let code = match kind {
+        Kind::Pool => "unknown-pool",
+        Kind::Host => "unknown-host",
+        Kind::Network => "unknown-network",
+        Kind::CorePartition => "unknown-partition",
+        Kind::VirtualMachine => "unknown-vm",
+    };
+    let finding = Finding::error(
+        code,
+        format!("`{}` uses {} `{}`, which no manifest declares", from.name.value, kind.noun(), name.value),
+    )
+    .at(scene.at(from, name.bytes))
+    .label("not found")
+    .help(suggest::help(name.value.as_str(), &known[..known.len().min(10)]));
+    findings.push(finding);
+}
+
+/// An object with the names it had.
+struct Former<'s> {
+    text: usize,
+    name: &'s Spanned<Name>,
+    formerly: &'s [Spanned<Name>],
+}
+
+impl<'s> Former<'s> {
+    fn new<S>(manifest: &'s Manifest<S>, formerly: &'s [Spanned<Name>]) -> Self {
+        Self { text: manifest.text, name: &manifest.name, formerly }
+    }
+}
+
+/// A name that one object had cannot be another's: now, or formerly too. Its identity would be taken.
+fn former_names<'s>(
+    scene: &Scene<'_>,
+    kind: Kind,
+    objects: impl Iterator<Item = Former<'s>>,
+    findings: &mut Vec<Finding>,
+) {
+    let noun = kind.noun();
+    let mut taken: BTreeMap<&Name, (&Name, Place)> = BTreeMap::new();
+    for Former { text, name, formerly } in objects {
+        for former in formerly {
+            let here = Place { text, bytes: former.bytes };
+            let in_use = scene.documents.declared.get(&(kind, former.value.clone())).and_then(|places| places.first());
+            if let Some(place) = in_use.filter(|_| former.value != name.value) {
+                let finding = Finding::error(
+                    "name-in-formerly",
+                    format!(
+                        "{noun} `{}` was formerly `{}`, and another {noun} has that name now",
+                        name.value, former.value
+                    ),
+                )
+                .at(scene.place(*place))
+                .label("this name is taken")
+                .related(format!("`{}` had it", name.value), scene.place(here))
+                .help(format!("give this {noun} another name; `formerly` keeps the identity of the first one"));
+                findings.push(finding);
+            }
+            if let Some((other, place)) = taken.insert(&former.value, (&name.value, here)) {
+                let finding =
+                    Finding::error("duplicate-formerly", format!("`{}` stands in `formerly` twice", former.value))
+                        .at(scene.place(here))
+                        .label("again here")
+                        .related(format!("first for `{other}`"), scene.place(place))
+                        .help("a name was one object's only; remove it from the other");
+                findings.push(finding);
+            }
+        }
+    }
+}

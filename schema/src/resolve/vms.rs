@@ -1,0 +1,264 @@
+//! The rules of one VM, and what it becomes.
+
+use super::{Scene, cores, names};
+use crate::decode::Spanned;
+use crate::desired::{self, Cpu, Vcpus, Vm};
+use crate::finding::{Bytes, Finding, Kind};
+use crate::kinds::Manifest;
+use crate::kinds::shorthand::ShortOr;
+use crate::kinds::virtual_machine::{self as form, VirtualMachineSpec, VmType};
+use crate::units::{Name, Size};
+
+/// Bytes of a PV guest's command line without its last NUL (MAX_GUEST_CMDLINE, xen/include/public/xen.h).
+const MAX_PV_COMMAND_LINE: usize = 1023;
+/// vCPUs of a PVH guest (HVM_MAX_VCPUS, xen/include/public/hvm/hvm_info_table.h).
+const MAX_PVH_VCPUS: u32 = 128;
+/// Less than any kernel starts with.
+const MIN_MEMORY: Size = Size::from_mib(4);
+
+type VmManifest = Manifest<VirtualMachineSpec>;
+
+/// Checks a VM by itself and against what it refers to.
+pub(super) fn vm(scene: &Scene<'_>, manifest: &VmManifest, findings: &mut Vec<Finding>) -> (Name, Vm) {
+    let VirtualMachineSpec {
+        host,
+        vm_type,
+        power,
+        restart,
+        vcpus,
+        memory,
+        cpu,
+        boot,
+        disks,
+        nics,
+        shutdown,
+        protect,
+        formerly,
+        uuid,
+    } = &manifest.spec;
+    names::reference(scene, manifest, Kind::Host, host, findings);
+    for nic in nics {
+        names::reference(scene, manifest, Kind::Network, &nic.network, findings);
+    }
+    if let Some(timeout) = shutdown.timeout.as_ref().filter(|timeout| timeout.value.as_secs() == 0) {
+        findings.push(
+            Finding::error("out-of-range", "`spec.shutdown.timeout` is at least `1s`")
+                .at(scene.at(manifest, timeout.bytes)),
+        );
+    }
+    let name = manifest.name.value.clone();
+    let vcpus = self::vcpus(scene, manifest, *vm_type, vcpus, findings);
+    let vm = Vm {
+        name: name.clone(),
+        labels: manifest.labels.clone(),
+        host: host.value.clone(),
+        kind: (*vm_type).into(),
+        power: power.map(Into::into),
+        restart: restart.map(Into::into),
+        vcpus,
+        memory: self::memory(scene, manifest, memory, findings),
+        cpu: self::cpu(scene, manifest, cpu, vcpus, findings),
+        boot: self::boot(scene, manifest, boot, findings),
+        disks: disks.iter().map(disk).collect(),
+        nics: nics.iter().map(nic).collect(),
+        shutdown_timeout: shutdown.timeout.as_ref().map(|timeout| timeout.value),
+        protect: *protect,
+        formerly: formerly.iter().map(|name| name.value.clone()).collect(),
+        uuid: uuid.as_ref().map(|uuid| uuid.value.0),
+    };
+    (name, vm)
+}
+
+/// Where the fields stand that findings from outside point at.
+pub(super) fn places(spec: &VirtualMachineSpec) -> Vec<(&'static str, Bytes)> {
+    let VirtualMachineSpec { host, vcpus, memory, cpu, boot, .. } = spec;
+    let mut places = vec![
+        ("spec.host", host.bytes),
+        ("spec.vcpus", vcpus.bytes),
+        ("spec.memory", memory.bytes),
+        ("spec.boot", boot.bytes),
+    ];
+    places.extend(cpu.pins.as_ref().map(|pins| ("spec.cpu.pins", pins.bytes)));
+    places.extend(boot.value.kernel.as_ref().map(|kernel| ("spec.boot.kernel", kernel.bytes)));
+    places.extend(boot.value.ramdisk.as_ref().map(|ramdisk| ("spec.boot.ramdisk", ramdisk.bytes)));
+    places
+}
+
+fn vcpus(
+    scene: &Scene<'_>,
+    manifest: &VmManifest,
+    vm_type: VmType,
+    vcpus: &Spanned<ShortOr<form::Vcpus>>,
+    findings: &mut Vec<Finding>,
+) -> Vcpus {
+    let ShortOr(form::Vcpus { online, max }) = &vcpus.value;
+    if let Some(max) = max.as_ref().filter(|max| max.value.0 < online.0) {
+        let message = format!("`spec.vcpus.max` is {}, less than the {} vCPUs online", max.value.0, online.0);
+        findings.push(
+            Finding::error("max-too-small", message)
+                .at(scene.at(manifest, max.bytes))
+                .help(format!("write `max: {}` or more", online.0)),
+        );
+    }
+    let (built, bytes) = max.as_ref().map_or((online.0, vcpus.bytes), |max| (max.value.0, max.bytes));
+    if vm_type == VmType::Pvh && built > MAX_PVH_VCPUS {
+        let message = format!("a PVH guest has at most {MAX_PVH_VCPUS} vCPUs");
+        findings.push(
+            Finding::error("out-of-range", message).at(scene.at(manifest, bytes)).label(format!("found {built}")),
+        );
+    }
+    Vcpus { online: online.0, max: max.as_ref().map(|max| max.value.0) }
+}
+
+fn memory(
+    scene: &Scene<'_>,
+    manifest: &VmManifest,
+    memory: &Spanned<ShortOr<form::Memory>>,
+    findings: &mut Vec<Finding>,
+) -> desired::Memory {
+    let ShortOr(form::Memory { target, max }) = &memory.value;
+    if let Some(max) = max.as_ref().filter(|max| max.value < *target) {
+        let message = format!("`spec.memory.max` is {}, less than the target of {target}", max.value);
+        findings.push(
+            Finding::error("max-too-small", message)
+                .at(scene.at(manifest, max.bytes))
+                .help(format!("write `max: {target}` or more")),
+        );
+    }
+    if *target < MIN_MEMORY {
+        let message = format!("no guest starts with {target} of memory");
+        findings.push(
+            Finding::error("out-of-range", message)
+                .at(scene.at(manifest, memory.bytes))
+                .help(format!("write `{MIN_MEMORY}` or more")),
+        );
+    }
+    desired::Memory { target: *target, max: max.as_ref().map(|max| max.value) }
+}
+
+fn cpu(scene: &Scene<'_>, manifest: &VmManifest, cpu: &form::Cpu, vcpus: Vcpus, findings: &mut Vec<Finding>) -> Cpu {
+    let form::Cpu { partition, pins, weight, cap } = cpu;
+    if let Some(partition) = partition {
+        names::reference(scene, manifest, Kind::CorePartition, partition, findings);
+        elsewhere(scene, manifest, partition, findings);
+        if let Some(pins) = pins {
+            let finding = Finding::error(
+                "pins-and-partition",
+                format!("`{}` has both a partition and pins", manifest.name.value),
+            )
+            .at(scene.at(manifest, pins.bytes))
+            .related("the partition", scene.at(manifest, partition.bytes))
+            .help("keep `partition`, whose cores are its own, or `pins`, which limit it within Pool-0");
+            findings.push(finding);
+        }
+    }
+    // libxl refuses more (libxl_sched.c: "Cpu cap out of range").
+    let most = u64::from(vcpus.max.unwrap_or(vcpus.online)) * 100;
+    if let Some(cap) = cap.as_ref().filter(|cap| u64::from(cap.value.0) > most) {
+        let message = format!("`spec.cpu.cap` is at most {most}: 100 for each vCPU");
+        findings.push(
+            Finding::error("out-of-range", message)
+                .at(scene.at(manifest, cap.bytes))
+                .label(format!("found {}", cap.value.0)),
+        );
+    }
+    Cpu {
+        partition: partition.as_ref().map(|partition| partition.value.clone()),
+        pins: pins.as_ref().map(|pins| cores::unique(scene, manifest, pins, "`pins` has", findings)),
+        weight: weight.and_then(|weight| u16::try_from(weight.0).ok()),
+        cap: cap.as_ref().and_then(|cap| u16::try_from(cap.value.0).ok()),
+    }
+}
+
+/// A partition has cores of one host only.
+fn elsewhere(scene: &Scene<'_>, manifest: &VmManifest, partition: &Spanned<Name>, findings: &mut Vec<Finding>) {
+    let host = &manifest.spec.host;
+    let Some(declared) = scene.documents.partitions.iter().find(|other| other.name.value == partition.value) else {
+        return;
+    };
+    if declared.spec.host.value != host.value {
+        let message = format!(
+            "`{}` is on host `{}`, and the partition `{}` on `{}`",
+            manifest.name.value, host.value, partition.value, declared.spec.host.value
+        );
+        let finding = Finding::error("partition-elsewhere", message)
+            .at(scene.at(manifest, partition.bytes))
+            .related("its host", scene.at(declared, declared.spec.host.bytes))
+            .help("take a partition of the VM's own host");
+        findings.push(finding);
+    }
+}
+
+fn boot(
+    scene: &Scene<'_>,
+    manifest: &VmManifest,
+    boot: &Spanned<form::Boot>,
+    findings: &mut Vec<Finding>,
+) -> desired::Boot {
+    let form::Boot { kernel, ramdisk, cmdline, grub } = &boot.value;
+    let mut fault = |bytes: Bytes, message: &str, help: &str| {
+        findings.push(Finding::error("boot", message).at(scene.at(manifest, bytes)).help(help));
+    };
+    let use_grub = grub.as_ref().is_some_and(|grub| grub.value);
+    match (kernel, grub) {
+        (Some(_), Some(grub)) if grub.value => {
+            fault(grub.bytes, "a VM boots a kernel or GRUB, not both", "remove `kernel`, or `grub`");
+        }
+        (None, Some(grub)) if !grub.value => {
+            fault(grub.bytes, "this VM boots nothing", "write `grub: true`, or a `kernel`");
+        }
+        (None, None) => fault(boot.bytes, "this VM boots nothing", "give `boot` a `kernel`, or `grub: true`"),
+        _ => {}
+    }
+    if kernel.is_none() {
+        if let Some(ramdisk) = ramdisk {
+            fault(
+                ramdisk.bytes,
+                "a `ramdisk` belongs to a `kernel`, and there is none",
+                "add the `kernel`, or remove `ramdisk`",
+            );
+        }
+        if let Some(cmdline) = cmdline {
+            fault(
+                cmdline.bytes,
+                "a `cmdline` belongs to a `kernel`, and there is none",
+                "add the `kernel`, or remove `cmdline`; GRUB takes it from the guest's disk",
+            );
+        }
+    }
+    if use_grub && manifest.spec.disks.is_empty() {
+        fault(boot.bytes, "GRUB reads the guest's disks, and this VM has none", "add a disk, or boot a `kernel`");
+    }
+    let too_long =
+        |cmdline: &&Spanned<_>| cmdline_len(cmdline) > MAX_PV_COMMAND_LINE && manifest.spec.vm_type == VmType::Pv;
+    if let Some(cmdline) = cmdline.as_ref().filter(too_long) {
+        fault(cmdline.bytes, "a PV guest's command line has at most 1023 bytes", "shorten it, or take `type: pvh`");
+    }
+    match kernel {
+        Some(kernel) if !use_grub => desired::Boot::Kernel {
+            kernel: kernel.value.0.clone(),
+            ramdisk: ramdisk.as_ref().map(|ramdisk| ramdisk.value.0.clone()),
+            cmdline: cmdline.as_ref().map(|cmdline| cmdline.value.0.clone()),
+        },
+        _ => desired::Boot::Grub,
+    }
+}
+
+fn cmdline_len(cmdline: &Spanned<crate::kinds::scalars::CommandLine>) -> usize {
+    cmdline.value.0.len()
+}
+
+fn disk(disk: &form::Disk) -> desired::Disk {
+    let form::Disk { name, target, path, read_only } = disk;
+    desired::Disk {
+        name: name.value.clone(),
+        target: target.value.0.clone(),
+        path: path.value.0.clone(),
+        read_only: *read_only,
+    }
+}
+
+fn nic(nic: &form::Nic) -> desired::Nic {
+    let form::Nic { name, network, mac } = nic;
+    desired::Nic { name: name.value.clone(), network: network.value.clone(), mac: mac.as_ref().map(|mac| mac.value) }
+}
