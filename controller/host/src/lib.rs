@@ -1,17 +1,51 @@
 //! A Xen host, real or simulated, as the reconcile loop sees it: observe, start operations, be woken.
+//!
+//! ```text
+//!                 observe ──► Observed ──► plan ──► items ──► start
+//!                    ▲                                          │
+//!   orders that ended are taken in first       before-edits, order file, worker
+//! ```
+//!
+//! Entry points: [`XenHost`], which speaks to `pinfold-xen`; [`Store`], all durable state except git. Deliberately absent:
+//! policy. What is done, and whether, is in the plan; here it is only written down, carried out, and written down again.
 
+mod dom0;
+mod observe;
+mod operations;
+pub mod store;
+mod xen;
+
+pub use store::{Place, Store, StoreError};
+pub use xen::{Settings, XenHost};
+
+use jiff::Timestamp;
+use planner::observed::AcceptedCommit;
 use planner::{Item, Observed};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-/// What the accepted commit names in dom0, so that the observation can look at it.
+/// What the reconcile loop knows and an observation needs: the commit in force, and what it names in dom0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interest {
-    /// Files and devices, by absolute path.
+    /// Files and devices, by absolute path. Paths in the records are looked at as well.
     pub paths: BTreeSet<String>,
+    /// The commit in force.
+    pub accepted: Option<AcceptedCommit>,
+}
+
+/// Called, from any thread, when there is a reason to look again. Carries nothing on purpose, and must not block.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
+/// What time it is. An argument, so that a scenario decides.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The machine's own clock.
+pub fn system_clock() -> Clock {
+    Arc::new(Timestamp::now)
 }
 
 /// Why an operation was not started. Nothing was done to the host.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {message}")]
 pub struct StartError {
     /// What was attempted, such as `write record`.
@@ -31,4 +65,7 @@ pub trait Host {
 
     /// Starts the operation of an item whose disposition is now: records before, then the work, which goes on after this returns.
     fn start(&mut self, item: &Item) -> Result<(), StartError>;
+
+    /// The host's durable state: for grants, approvals, and the journal.
+    fn store(&self) -> &Arc<Store>;
 }

@@ -1,0 +1,75 @@
+//! Putting an observation together, the same for every kind of host.
+
+use crate::Interest;
+use crate::store::Store;
+use jiff::Timestamp;
+use planner::Observed;
+use planner::observed::{Dom0Facts, INVENTORY_VERSION, UnderWay};
+use planner::record::Records;
+use protocol::{Cause, Observation, Reading};
+
+/// What was read from disk before the hypervisor was asked.
+pub(crate) struct OnDisk {
+    pub(crate) records: Records,
+    pub(crate) operations: Vec<UnderWay>,
+    pool_id: Option<uuid::Uuid>,
+    /// Why nothing may be planned on this host, whatever the hypervisor says.
+    unknown: Option<Cause>,
+}
+
+/// Reads the records. Directories that cannot be listed, orders that cannot be read and a state directory of another host leave
+/// nothing that could be planned from: a VM without a visible record must not look like one that was never made.
+pub(crate) fn on_disk(store: &Store, operations: Reading<Vec<UnderWay>>) -> OnDisk {
+    let mut unknown = None;
+    // The first reason is told: the others often follow from it.
+    let mut known = |cause: Cause| {
+        unknown.get_or_insert(cause);
+    };
+    let pool_id = match store.identity() {
+        Some(Reading::Known(identity)) => identity.pool_id,
+        Some(Reading::Unknown(cause)) => {
+            known(cause);
+            None
+        }
+        None => None,
+    };
+    let operations = match operations {
+        Reading::Known(operations) => operations,
+        Reading::Unknown(cause) => {
+            known(cause);
+            Vec::new()
+        }
+    };
+    let records = match store.records() {
+        Reading::Known(records) => records,
+        Reading::Unknown(cause) => {
+            known(cause);
+            Records::default()
+        }
+    };
+    OnDisk { records, operations, pool_id, unknown }
+}
+
+impl OnDisk {
+    /// Adds what the host says.
+    pub(crate) fn with(
+        self,
+        store: &Store,
+        now: Timestamp,
+        xen: Reading<Observation>,
+        dom0: Dom0Facts,
+        interest: &Interest,
+    ) -> Observed {
+        Observed {
+            version: INVENTORY_VERSION,
+            host: store.place().host.clone(),
+            pool_id: self.pool_id,
+            now,
+            xen: self.unknown.map_or(xen, Reading::Unknown),
+            dom0,
+            records: self.records,
+            operations: self.operations,
+            accepted: interest.accepted.clone(),
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Operations from start to end, the same for every kind of host: records, order, work, records, journal.
+//!
+//! An operation exists while its order file does. Only [`take_in`] ends one, and only at the beginning of an observation: what ends
+//! during an observation stays busy in it, so nothing is planned from a picture that is older than the last change.
+
+use crate::StartError;
+use crate::store::{Entry, Event, OrderFile, Store, StoreError};
+use jiff::Timestamp;
+use planner::observed::UnderWay;
+use planner::record::RECORD_VERSION;
+use planner::{Disposition, Item, Work};
+use protocol::{Done, Failure, FailureKind, Outcome, Reading, Request};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use uuid::Uuid;
+
+/// Whoever carries out requests.
+pub(crate) trait Workers {
+    /// Starts the worker of an order. A failure means that none runs.
+    fn spawn(&mut self, store: &Store, order: &OrderFile, request: &Request) -> Result<(), Failure>;
+
+    /// What became of the worker of an order, whoever started it.
+    fn fate(&mut self, store: &Store, order: &OrderFile) -> Fate;
+
+    /// Its end is written down: it will not be asked for again.
+    fn forget(&mut self, id: Uuid);
+}
+
+/// What became of a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It works.
+    Working,
+    /// It does not, and left this.
+    Ended(End),
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Done, or the failure.
+    pub(crate) result: Result<Done, Failure>,
+    /// What libxl logged meanwhile.
+    pub(crate) log: Vec<String>,
+}
+
+/// Whether work goes on after a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Started {
+    /// It does.
+    UnderWay,
+    /// It was done at once: look again.
+    Finished,
+}
+
+impl From<Outcome> for End {
+    fn from(outcome: Outcome) -> Self {
+        Self { result: outcome.result, log: outcome.log }
+    }
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self { result: Err(failure), log: Vec::new() }
+    }
+}
+
+/// Takes the outcomes of operations that ended into the records, and answers those that have not.
+pub(crate) fn take_in(store: &Store, workers: &mut dyn Workers, now: Timestamp) -> Reading<Vec<UnderWay>> {
+    let orders = match store.orders() {
+        Reading::Known(orders) => orders,
+        Reading::Unknown(cause) => return Reading::Unknown(cause),
+    };
+    let under_way = orders.into_iter().filter_map(|order| {
+        let end = if store.is_locked() { end_of(store, workers, &order) } else { None };
+        let note = match end.map(|end| settle(store, &order, &end, now)) {
+            None => None,
+            Some(Ok(())) => {
+                workers.forget(order.id);
+                return None;
+            }
+            // Nothing is lost: outcome and order stay, and it is tried again with the next observation.
+            Some(Err(error)) => Some(error.chain()),
+        };
+        Some(under_way(&order, note))
+    });
+    Reading::Known(under_way.collect())
+}
+
+/// Starts the operation of an item.
+pub(crate) fn start(
+    store: &Store,
+    workers: &mut dyn Workers,
+    item: &Item,
+    now: Timestamp,
+) -> Result<Started, StartError> {
+    let refused = |message: &str| StartError { what: format!("start {}", item.object), message: message.to_owned() };
+    let operation = item.operation.as_ref().ok_or_else(|| refused("this item has no operation"))?;
+    if item.disposition != Disposition::Now {
+        return Err(refused("this item is not due"));
+    }
+    store.apply(&operation.before, None).map_err(|error| start_error("write the records", &error))?;
+    let order = OrderFile {
+        version: RECORD_VERSION,
+        id: Uuid::new_v4(),
+        item: item.id.clone(),
+        commit: item.commit.clone(),
+        object: item.object.clone(),
+        action: item.action,
+        reason: item.reason.clone(),
+        since: now,
+        operation: operation.clone(),
+    };
+    match &operation.work {
+        Work::Records => {
+            announce(store, &order).map_err(|error| start_error("write the journal", &error))?;
+            store.apply(&operation.on_success, None).map_err(|error| start_error("write the records", &error))?;
+            Ok(Started::Finished)
+        }
+        Work::Trash { .. } => {
+            place_order(store, &order)?;
+            let end = trash(store, &operation.work);
+            // What cannot be settled now is taken in with the next observation.
+            let _ = settle(store, &order, &end, now);
+            Ok(Started::Finished)
+        }
+        Work::Xen(request) => {
+            place_order(store, &order)?;
+            match workers.spawn(store, &order, request) {
+                Ok(()) => Ok(Started::UnderWay),
+                Err(failure) => {
+                    let _ = settle(store, &order, &failure.into(), now);
+                    Ok(Started::Finished)
+                }
+            }
+        }
+    }
+}
+
+/// Paths in dom0 that the records name: what brings guests back when the manifests cannot be read must be looked at too.
+pub(crate) fn recorded_paths(records: &planner::record::Records) -> BTreeSet<String> {
+    let mut paths = BTreeSet::new();
+    for record in records.vms.values().filter_map(Reading::known) {
+        paths.extend(record.wanted.disks.iter().map(|disk| disk.path.clone()));
+        if let protocol::BootConfig::Kernel { kernel, ramdisk, cmdline: _ } = &record.wanted.boot {
+            paths.insert(kernel.clone());
+            paths.extend(ramdisk.clone());
+        }
+    }
+    paths
+}
+
+fn place_order(store: &Store, order: &OrderFile) -> Result<(), StartError> {
+    store.write_order(order).map_err(|error| start_error("write the order", &error))?;
+    announce(store, order).map_err(|error| {
+        // Nothing has begun: an order that cannot be taken back is found without a worker, and ends as a failure.
+        let _ = store.close_order(order.id);
+        start_error("write the journal", &error)
+    })
+}
+
+fn announce(store: &Store, order: &OrderFile) -> Result<(), StoreError> {
+    let event = Event::Started {
+        operation: order.id,
+        item: order.item.clone(),
+        action: order.action,
+        reason: order.reason.clone(),
+        work: Box::new(order.operation.work.clone()),
+    };
+    store.journal(&entry(order, order.since, event))
+}
+
+fn end_of(store: &Store, workers: &mut dyn Workers, order: &OrderFile) -> Option<End> {
+    match &order.operation.work {
+        // Found by another daemon than the one that began it. Both may be done again.
+        Work::Trash { .. } => Some(trash(store, &order.operation.work)),
+        Work::Records => Some(End { result: Ok(Done::default()), log: Vec::new() }),
+        Work::Xen(_) => match workers.fate(store, order) {
+            Fate::Working => None,
+            Fate::Ended(end) => Some(end),
+        },
+    }
+}
+
+/// Writes down how an operation ended, then forgets its order.
+fn settle(store: &Store, order: &OrderFile, end: &End, now: Timestamp) -> Result<(), StoreError> {
+    match &end.result {
+        Ok(_) => store.apply(&order.operation.on_success, None)?,
+        Err(failure) => {
+            let message = message(failure, &end.log);
+            let failed = crate::store::Failed { message: &message, at: now };
+            store.apply(&order.operation.on_failure, Some(failed))?;
+        }
+    }
+    let event = Event::Ended {
+        operation: order.id,
+        action: order.action,
+        failure: end.result.as_ref().err().cloned(),
+        log: bounded(&end.log),
+    };
+    store.journal(&entry(order, now, event))?;
+    store.close_order(order.id)
+}
+
+fn trash(store: &Store, work: &Work) -> End {
+    let Work::Trash { uuid, name, purge_after } = work else {
+        return Failure::new(FailureKind::Refused, "trash", "this work is another").into();
+    };
+    match store.trash(*uuid, name, *purge_after) {
+        Ok(()) => End { result: Ok(Done::default()), log: Vec::new() },
+        Err(error) => Failure::new(FailureKind::Refused, "rename", error.chain()).into(),
+    }
+}
+
+/// Log lines that a record and a condition can hold: the last ones, which tell the cause.
+const LINES: usize = 8;
+/// Characters of one such line.
+const LINE: usize = 240;
+
+fn bounded(log: &[String]) -> Vec<String> {
+    let tail = &log[log.len().saturating_sub(LINES)..];
+    tail.iter().map(|line| line.chars().take(LINE).collect()).collect()
+}
+
+/// A failure in a sentence: the call, its return code, and libxl's own words.
+fn message(failure: &Failure, log: &[String]) -> String {
+    let mut text: String = failure.to_string().chars().take(4 * LINE).collect();
+    let codes: Vec<String> = [("rc", failure.rc), ("errno", failure.errno)]
+        .into_iter()
+        .filter_map(|(name, code)| code.map(|code| format!("{name} {code}")))
+        .collect();
+    if !codes.is_empty() {
+        let _ = write!(text, " ({})", codes.join(", "));
+    }
+    let lines = bounded(log);
+    if !lines.is_empty() {
+        let _ = write!(text, "; libxl said: {}", lines.join(" | "));
+    }
+    text
+}
+
+fn under_way(order: &OrderFile, note: Option<String>) -> UnderWay {
+    let work = match &order.operation.work {
+        Work::Xen(request) => verb(request),
+        Work::Trash { .. } => "move to the trash",
+        Work::Records => "write records",
+    };
+    let what = match note {
+        None => work.to_owned(),
+        Some(note) => format!("{work} (ended, and what came of it cannot be written: {note})"),
+    };
+    let request = order.request().cloned();
+    UnderWay { id: order.id, object: order.object.clone(), what, since: order.since, request }
+}
+
+fn verb(request: &Request) -> &'static str {
+    match request {
+        Request::ShapeCpupool(_) => "shape cpupool",
+        Request::RenameCpupool { .. } => "rename cpupool",
+        Request::DestroyCpupool { .. } => "destroy cpupool",
+        Request::FeedPool0 { .. } => "give pCPUs to Pool-0",
+        Request::CreateDomain(_) => "create domain",
+        Request::ShutdownDomain { .. } => "ask the guest to power off",
+        Request::DestroyDomain { .. } => "destroy domain",
+        Request::UnpauseDomain { .. } => "verify and unpause",
+        Request::MoveDomain { .. } => "move to another cpupool",
+        Request::SetAffinity { .. } => "set hard affinity",
+        Request::SetSched { .. } => "set weight and cap",
+        Request::SetMemory { .. } => "set memory target",
+        Request::SetVcpus { .. } => "set online vCPUs",
+        Request::RenameDomain { .. } => "rename domain",
+    }
+}
+
+fn entry(order: &OrderFile, at: Timestamp, event: Event) -> Entry {
+    Entry { at, object: Some(order.object.clone()), commit: order.commit.clone(), event }
+}
+
+fn start_error(what: &str, error: &StoreError) -> StartError {
+    StartError { what: what.to_owned(), message: error.chain() }
+}

@@ -1,0 +1,288 @@
+//! A file system in memory that behaves like a bad day: it forgets what was not synchronised when its power is cut, is full, or takes
+//! its user down at any step.
+
+use super::disk::{Disk, Lock, Stamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A file system in memory. Clones are the same file system.
+#[derive(Clone)]
+pub struct MemoryDisk(Arc<Mutex<Tree>>);
+
+/// What goes wrong, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskFault {
+    /// After this many changing steps the process that uses the disk is dead: this step is half done and every later one fails, until
+    /// [`MemoryDisk::revive`].
+    KillAfter(u64),
+    /// Every changing step from now on fails for this reason.
+    Refuse(io::ErrorKind),
+}
+
+struct Tree {
+    nodes: BTreeMap<u64, Node>,
+    next: u64,
+    steps: u64,
+    fault: Option<DiskFault>,
+    locks: BTreeSet<PathBuf>,
+    /// Counts revivals: a lock of an earlier process is void.
+    life: u64,
+}
+
+#[derive(Clone)]
+enum Node {
+    File { now: Vec<u8>, durable: Vec<u8>, version: u64 },
+    Dir { now: BTreeMap<String, u64>, durable: BTreeMap<String, u64> },
+    Link,
+}
+
+const ROOT: u64 = 1;
+
+impl Default for MemoryDisk {
+    fn default() -> Self {
+        let root = Node::Dir { now: BTreeMap::new(), durable: BTreeMap::new() };
+        let nodes = BTreeMap::from([(ROOT, root)]);
+        let locks = BTreeSet::new();
+        Self(Arc::new(Mutex::new(Tree { nodes, next: ROOT + 1, steps: 0, fault: None, locks, life: 0 })))
+    }
+}
+
+impl MemoryDisk {
+    /// How many changing steps were made so far.
+    pub fn steps(&self) -> u64 {
+        self.tree().steps
+    }
+
+    /// Lets something go wrong. The count of [`DiskFault::KillAfter`] starts here.
+    pub fn inject(&self, fault: DiskFault) {
+        let mut tree = self.tree();
+        tree.fault = Some(match fault {
+            DiskFault::KillAfter(steps) => DiskFault::KillAfter(tree.steps + steps),
+            refuse @ DiskFault::Refuse(_) => refuse,
+        });
+    }
+
+    /// Whether a [`DiskFault::KillAfter`] has struck.
+    pub fn is_dead(&self) -> bool {
+        let tree = self.tree();
+        matches!(tree.fault, Some(DiskFault::KillAfter(at)) if tree.steps >= at)
+    }
+
+    /// A new process: nothing goes wrong any more, and no lock is held.
+    pub fn revive(&self) {
+        let mut tree = self.tree();
+        tree.fault = None;
+        tree.locks.clear();
+        tree.life += 1;
+    }
+
+    /// Cuts the power: what was not synchronised is gone. Ends in a new process.
+    pub fn cut_power(&self) {
+        for node in self.tree().nodes.values_mut() {
+            match node {
+                Node::File { now, durable, .. } => now.clone_from(durable),
+                Node::Dir { now, durable } => now.clone_from(durable),
+                Node::Link => {}
+            }
+        }
+        self.revive();
+    }
+
+    fn tree(&self) -> MutexGuard<'_, Tree> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tree {
+    fn find(&self, path: &Path) -> io::Result<u64> {
+        let mut at = ROOT;
+        for component in path.components() {
+            if let Component::Normal(name) = component {
+                at = *self.entries(at)?.get(&*name.to_string_lossy()).ok_or(io::ErrorKind::NotFound)?;
+            }
+        }
+        Ok(at)
+    }
+
+    fn entries(&self, dir: u64) -> io::Result<&BTreeMap<String, u64>> {
+        match self.nodes.get(&dir) {
+            Some(Node::Dir { now, .. }) => Ok(now),
+            _ => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    fn parent(&mut self, path: &Path) -> io::Result<(&mut BTreeMap<String, u64>, String)> {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
+        let parent = self.find(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+        match self.nodes.get_mut(&parent) {
+            Some(Node::Dir { now, .. }) => Ok((now, name)),
+            _ => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    fn add(&mut self, path: &Path, node: Node) -> io::Result<u64> {
+        let inode = self.next;
+        let (entries, name) = self.parent(path)?;
+        entries.insert(name, inode);
+        self.nodes.insert(inode, node);
+        self.next += 1;
+        Ok(inode)
+    }
+
+    /// One changing step. `Ok(false)`: the process dies in the middle of it.
+    fn step(&mut self) -> io::Result<bool> {
+        match self.fault {
+            Some(DiskFault::Refuse(kind)) => return Err(kind.into()),
+            Some(DiskFault::KillAfter(at)) if self.steps >= at => return Err(killed()),
+            _ => self.steps += 1,
+        }
+        Ok(!matches!(self.fault, Some(DiskFault::KillAfter(at)) if self.steps >= at))
+    }
+
+    /// A change that happens or does not, and nothing between; a process that dies in it may have made it.
+    fn whole(&mut self, change: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
+        let alive = self.step()?;
+        change(self)?;
+        if alive { Ok(()) } else { Err(killed()) }
+    }
+
+    fn put(&mut self, path: &Path, content: &[u8], keep: bool) -> io::Result<()> {
+        let alive = self.step()?;
+        let inode = match self.find(path) {
+            Ok(inode) => inode,
+            Err(_) => self.add(path, Node::File { now: Vec::new(), durable: Vec::new(), version: 0 })?,
+        };
+        let Some(Node::File { now, durable, version }) = self.nodes.get_mut(&inode) else {
+            return Err(io::ErrorKind::IsADirectory.into());
+        };
+        if !keep {
+            now.clear();
+        }
+        *version += 1;
+        if !alive {
+            now.extend_from_slice(&content[..content.len() / 2]);
+            return Err(killed());
+        }
+        now.extend_from_slice(content);
+        durable.clone_from(now);
+        Ok(())
+    }
+}
+
+fn killed() -> io::Error {
+    io::Error::other("this process was killed (simulated)")
+}
+
+impl Disk for MemoryDisk {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let tree = self.tree();
+        match tree.nodes.get(&tree.find(path)?) {
+            Some(Node::File { now, .. }) => Ok(now.clone()),
+            _ => Err(io::ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let tree = self.tree();
+        Ok(tree.entries(tree.find(dir)?)?.keys().cloned().collect())
+    }
+
+    fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        let tree = self.tree();
+        let inode = tree.find(path)?;
+        match tree.nodes.get(&inode) {
+            Some(Node::File { now, version, .. }) => {
+                Ok(Stamp { inode, size: now.len() as u64, changed_ns: i128::from(*version) })
+            }
+            _ => Ok(Stamp { inode, size: 0, changed_ns: 0 }),
+        }
+    }
+
+    fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut tree = self.tree();
+        if let Ok(inode) = tree.find(dir) {
+            return tree.entries(inode).map(|_| ());
+        }
+        let node = Node::Dir { now: BTreeMap::new(), durable: BTreeMap::new() };
+        tree.whole(|tree| tree.add(dir, node).map(|_| ()))
+    }
+
+    fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.tree().put(path, content, false)
+    }
+
+    fn append(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.tree().put(path, content, true)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.tree().whole(|tree| {
+            let inode = tree.find(from)?;
+            if let Ok(there) = tree.find(to)
+                && tree.entries(there).is_ok_and(|entries| !entries.is_empty())
+            {
+                return Err(io::ErrorKind::DirectoryNotEmpty.into());
+            }
+            let (entries, name) = tree.parent(to)?;
+            entries.insert(name, inode);
+            let (entries, name) = tree.parent(from)?;
+            entries.remove(&name);
+            Ok(())
+        })
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.tree().whole(|tree| {
+            let inode = tree.find(path)?;
+            if tree.entries(inode).is_ok() {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            let (entries, name) = tree.parent(path)?;
+            entries.remove(&name);
+            Ok(())
+        })
+    }
+
+    fn link(&self, _target: &Path, path: &Path) -> io::Result<()> {
+        let mut tree = self.tree();
+        if tree.find(path).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        tree.whole(|tree| tree.add(path, Node::Link).map(|_| ()))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.tree().whole(|tree| {
+            let inode = tree.find(dir)?;
+            if let Some(Node::Dir { now, durable }) = tree.nodes.get_mut(&inode) {
+                durable.clone_from(now);
+            }
+            Ok(())
+        })
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
+        let mut tree = self.tree();
+        if !tree.locks.insert(path.to_owned()) {
+            return Ok(None);
+        }
+        Ok(Some(Lock::new(Held { disk: self.clone(), path: path.to_owned(), life: tree.life })))
+    }
+}
+
+struct Held {
+    disk: MemoryDisk,
+    path: PathBuf,
+    life: u64,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut tree = self.disk.tree();
+        if tree.life == self.life {
+            tree.locks.remove(&self.path);
+        }
+    }
+}

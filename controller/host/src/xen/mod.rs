@@ -1,0 +1,77 @@
+//! The real host: `pinfold-xen serve` is asked what there is, one `pinfold-xen do` carries out each operation.
+
+mod launch;
+mod serve;
+mod worker;
+
+use crate::dom0::Eyes;
+use crate::observe::on_disk;
+use crate::operations::{self, Started};
+use crate::store::Store;
+use crate::{Clock, Host, Interest, StartError, Waker};
+use planner::{Item, Observed};
+use serve::Serve;
+use std::path::PathBuf;
+use std::sync::Arc;
+use worker::Children;
+
+/// What a daemon's own configuration says about its host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The `pinfold-xen` that was built for the running Xen.
+    pub worker: PathBuf,
+    /// Folders that manifests may name files and devices in, absolute.
+    pub allow_paths: Vec<String>,
+    /// Host memory that is never given to guests, in KiB.
+    pub memory_reserve_kib: u64,
+}
+
+/// The host this process runs on.
+pub struct XenHost {
+    store: Arc<Store>,
+    clock: Clock,
+    waker: Waker,
+    eyes: Eyes,
+    serve: Serve,
+    children: Children,
+}
+
+impl XenHost {
+    /// Takes the host over. Nothing is started before the first observation.
+    pub fn new(settings: Settings, store: Arc<Store>, clock: Clock, waker: Waker) -> Self {
+        let Settings { worker, allow_paths, memory_reserve_kib } = settings;
+        Self {
+            store,
+            clock,
+            eyes: Eyes::new(allow_paths, memory_reserve_kib),
+            serve: Serve::new(worker.clone(), Arc::clone(&waker)),
+            children: Children::new(worker, Arc::clone(&waker)),
+            waker,
+        }
+    }
+}
+
+impl Host for XenHost {
+    fn observe(&mut self, interest: &Interest) -> Observed {
+        let now = (self.clock)();
+        let under_way = operations::take_in(&self.store, &mut self.children, now);
+        let on_disk = on_disk(&self.store, under_way);
+        let xen = self.serve.observe();
+        let mut paths = operations::recorded_paths(&on_disk.records);
+        paths.extend(interest.paths.iter().cloned());
+        let dom0 = self.eyes.look(&paths);
+        on_disk.with(&self.store, now, xen, dom0, interest)
+    }
+
+    fn start(&mut self, item: &Item) -> Result<(), StartError> {
+        let now = (self.clock)();
+        if operations::start(&self.store, &mut self.children, item, now)? == Started::Finished {
+            (self.waker)();
+        }
+        Ok(())
+    }
+
+    fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+}
