@@ -11,6 +11,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod against;
+pub mod change;
 pub mod desired;
 pub mod finding;
 pub mod render;
