@@ -24,11 +24,11 @@ check: ## Formatting, lints, documentation, dependencies.
 	cargo machete
 
 unit: ## Tests that need no Xen: pure, simulated host, real git transports, black-box.
-	$(NEXTEST) --workspace --exclude pinfold-lab -E 'not binary(real_xen)'
+	$(NEXTEST) --workspace --exclude pinfold-lab -E 'not binary(/on_xen|real_xen/)'
 	cargo test --workspace --doc --quiet
 
 xen-tests: lab-image ## Tests on real Xen in QEMU, one lab at a time.
-	$(NEXTEST) -j1 -p pinfold-lab -p pinfold-tests -E 'package(pinfold-lab) or binary(real_xen)'
+	$(NEXTEST) -j1 -p pinfold-lab -p pinfold-tests -E 'package(pinfold-lab) or binary(/_?on_xen|real_xen/)'
 
 bench: lab-image ## Figures, as ratios where another tool exists.
 	deploy/bench/run

@@ -10,10 +10,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("pinfold-operation", &["pinfold-protocol"]),
     ("pinfold-planner", &["pinfold-schema", "pinfold-protocol"]),
     ("pinfold-sim", &["pinfold-operation", "pinfold-protocol"]),
-    (
-        "pinfold-host",
-        &["pinfold-planner", "pinfold-sim", "pinfold-protocol", "pinfold-operation", "pinfold-schema"],
-    ),
+    ("pinfold-host", &["pinfold-planner", "pinfold-sim", "pinfold-protocol", "pinfold-operation", "pinfold-schema"]),
     ("pinfold", &["pinfold-host", "pinfold-planner", "pinfold-sim", "pinfold-protocol", "pinfold-schema"]),
     ("pinfold-libxl-sys", &[]),
     ("pinfold-xen", &["pinfold-operation", "pinfold-protocol", "pinfold-libxl-sys"]),
@@ -23,8 +20,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates that are pure: no I/O of their own, no clock, no runtime.
-const PURE: [&str; 5] =
-    ["pinfold-schema", "pinfold-protocol", "pinfold-operation", "pinfold-planner", "pinfold-sim"];
+const PURE: [&str; 5] = ["pinfold-schema", "pinfold-protocol", "pinfold-operation", "pinfold-planner", "pinfold-sim"];
 
 /// Crates that a pure crate must not reach, by any way.
 const EFFECTS: [&str; 8] = ["tokio", "git2", "libgit2-sys", "rustix", "notify", "axum", "reqwest", "rand"];

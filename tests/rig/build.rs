@@ -1,0 +1,48 @@
+//! The programs under test, built as they are in this tree.
+
+use anyhow::{Context, Result, bail};
+use cargo_metadata::Message;
+use std::io::BufReader;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// Paths of the built programs.
+pub struct Programs {
+    /// The daemon and CLI.
+    pub pinfold: PathBuf,
+    /// The worker.
+    pub worker: PathBuf,
+}
+
+/// Builds both programs. `faults`: the worker can be told where to die (for tests; never shipped).
+pub fn programs(faults: bool) -> Result<Programs> {
+    let worker: &[&str] =
+        if faults { &["-p", "pinfold-xen", "--features", "pinfold-xen/faults"] } else { &["-p", "pinfold-xen"] };
+    Ok(Programs { pinfold: build(&["-p", "pinfold"], "pinfold")?, worker: build(worker, "pinfold-xen")? })
+}
+
+/// Runs `cargo build` and answers where the program lies.
+fn build(arguments: &[&str], name: &str) -> Result<PathBuf> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut child = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(root)
+        .args(["build", "--quiet", "--message-format=json-render-diagnostics"])
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run cargo")?;
+    let stdout = child.stdout.take().context("cargo's output is piped")?;
+    let mut program = None;
+    for message in Message::parse_stream(BufReader::new(stdout)) {
+        if let Message::CompilerArtifact(artifact) = message?
+            && artifact.target.name == name
+            && let Some(path) = artifact.executable
+        {
+            program = Some(path.into_std_path_buf());
+        }
+    }
+    if !child.wait()?.success() {
+        bail!("cargo build {} failed", arguments.join(" "));
+    }
+    program.with_context(|| format!("cargo built no program `{name}`"))
+}
