@@ -18,7 +18,14 @@ pub struct Programs {
 pub fn programs(faults: bool) -> Result<Programs> {
     let worker: &[&str] =
         if faults { &["-p", "pinfold-xen", "--features", "pinfold-xen/faults"] } else { &["-p", "pinfold-xen"] };
-    Ok(Programs { pinfold: build(&["-p", "pinfold"], "pinfold")?, worker: build(worker, "pinfold-xen")? })
+    Ok(Programs { pinfold: pinfold()?, worker: build(worker, "pinfold-xen")? })
+}
+
+/// Builds `pinfold` alone: it needs nothing of Xen, and where the system has no OpenSSL to link with, nothing of that either.
+pub fn pinfold() -> Result<PathBuf> {
+    let system = Command::new("pkg-config").args(["--exists", "openssl"]).status().is_ok_and(|status| status.success());
+    let tls: &[&str] = if system { &[] } else { &["--features", "pinfold/vendored-tls"] };
+    build(&[&["-p", "pinfold"], tls].concat(), "pinfold")
 }
 
 /// Runs `cargo build` and answers where the program lies.

@@ -39,18 +39,21 @@ impl Rig {
 
     /// Commits and pushes; answers the commit's full id. The daemon is told to look, as a webhook would.
     pub fn commit(&self, message: &str, changes: &[Change<'_>]) -> Result<String> {
-        for change in changes {
-            self.edit(change)?;
-        }
+        self.edit(changes)?;
         let quoted = message.replace('\'', "'\\''");
         let id = self.lab.run(&format!(
-            "cd /root/config && git add -A && git commit -q -m '{quoted}' && git push -q origin HEAD:main && git rev-parse HEAD"
+            "cd /root/config && git add -A && git commit -q --allow-empty -m '{quoted}' && git push -q origin HEAD:main && git rev-parse HEAD"
         ))?;
         self.pinfold("sync")?;
         Ok(id.trim().to_owned())
     }
 
-    fn edit(&self, change: &Change<'_>) -> Result<()> {
+    /// Edits the clone and commits nothing.
+    pub fn edit(&self, changes: &[Change<'_>]) -> Result<()> {
+        changes.iter().try_for_each(|change| self.edit_one(change))
+    }
+
+    fn edit_one(&self, change: &Change<'_>) -> Result<()> {
         match change {
             Change::Write(path, text) => self.write(&format!("/root/config/{path}"), text),
             Change::Remove(path) => {

@@ -40,6 +40,13 @@ impl Status {
         objects.iter().find(|object| object["object"]["kind"] == kind && object["object"]["name"] == name)
     }
 
+    /// A fact of a VM, such as its `domid`.
+    pub fn vm_fact(&self, name: &str, fact: &str) -> Option<String> {
+        let facts = self.object("virtual-machine", name)?["facts"].as_array()?;
+        let pair = facts.iter().find(|pair| pair[0] == fact)?;
+        Some(pair[1].as_str()?.to_owned())
+    }
+
     /// A condition of a VM as `status reason: message`, when the VM has it.
     pub fn vm_condition(&self, name: &str, kind: &str) -> Option<String> {
         let found = condition(self.object("virtual-machine", name)?, kind)?;
