@@ -1,1 +1,7 @@
-//! The daemon on real Xen.
+//! The daemon on real Xen: what must hold when guests, disks, Xen, the network or pinfold itself fail.
+//!
+//! A boot is most of a test's time, so each test is one boot and everything that can be seen in it.
+
+mod faults;
+mod host_day;
+mod manifests;
