@@ -42,7 +42,7 @@ fn check(view: &View, shape: &ShapeCpupool) -> Result<(), Failure> {
     let givable = shape.remove.union(&view.free).union(&view.pool0()?.cpus);
     check_places(view, "given to Pool-0 by", shape, &shape.give.difference(&givable))?;
     for masks in &shape.masks {
-        check_masked_domain(view, pool, masks, &after)?;
+        check_masked_domain(view, pool, masks, shape, &after)?;
     }
     match pool {
         Some(pool) => view.check_nobody_stranded(pool, &after, |domain, vcpu| mask_to_be(shape, domain, vcpu)),
@@ -56,7 +56,8 @@ fn check_take(view: &View, shape: &ShapeCpupool, now: &CpuSet) -> Result<(), Fai
     }
     let pool0 = view.pool0()?;
     let taken_before = view.free.union(&now.intersection(&shape.add));
-    check_places(view, "taken for", shape, &shape.take.difference(&pool0.cpus).difference(&taken_before))?;
+    let elsewhere = shape.take.difference(&pool0.cpus).difference(&taken_before);
+    check_places(view, "taken for", shape, &elsewhere.iter().filter(|cpu| !view.is_nowhere(*cpu)).collect())?;
     let left = pool0.cpus.difference(&shape.take);
     if left.is_empty() {
         return Err(view.stale("Pool-0 must keep at least one pCPU"));
@@ -82,6 +83,7 @@ fn check_masked_domain(
     view: &View,
     pool: Option<&Cpupool>,
     masks: &DomainMasks,
+    shape: &ShapeCpupool,
     after: &CpuSet,
 ) -> Result<(), Failure> {
     let target = masks.target;
@@ -93,6 +95,9 @@ fn check_masked_domain(
         )));
     };
     vcpus_for(OPERATION, domain, &masks.hard)?;
+    if masks.hard.iter().any(|mask| !mask.is_disjoint(&shape.remove)) {
+        return Err(view.stale(format!("{} is to run on pCPUs that are to be removed", name_of(domain))));
+    }
     check_masks_reach(OPERATION, &masks.hard, after)
 }
 
@@ -104,10 +109,11 @@ fn mask_to_be(shape: &ShapeCpupool, domain: &Domain, vcpu: &Vcpu) -> CpuSet {
 }
 
 fn take(hypervisor: &mut dyn Hypervisor, view: &View, shape: &ShapeCpupool) -> Result<(), Failure> {
-    for cpu in shape.take.intersection(&view.pool0()?.cpus).iter() {
+    let in_pool0 = view.pool0()?.cpus.clone();
+    for cpu in shape.take.iter().filter(|cpu| in_pool0.contains(*cpu) || view.is_nowhere(*cpu)) {
         let view = View::read(hypervisor, OPERATION)?;
         let pool0 = view.pool0()?;
-        if !pool0.cpus.contains(cpu) {
+        if !pool0.cpus.contains(cpu) && !view.is_nowhere(cpu) {
             continue;
         }
         let left = pool0.cpus.difference(&CpuSet::from_iter([cpu]));
@@ -181,9 +187,16 @@ fn check_masks(hypervisor: &mut dyn Hypervisor, shape: &ShapeCpupool) -> Result<
 
 fn remove(hypervisor: &mut dyn Hypervisor, shape: &ShapeCpupool, cpu: u32) -> Result<(), Failure> {
     let view = View::read(hypervisor, OPERATION)?;
-    let Some(pool) = view.find_pool(shape.uuid)?.filter(|pool| pool.cpus.contains(cpu)) else {
+    let Some(pool) = view.find_pool(shape.uuid)? else {
         return Ok(());
     };
+    if view.is_nowhere(cpu) {
+        // An earlier run may have died while Xen was about to remove it; a pCPU that is only offline is refused, and nothing is lost.
+        let _ = hypervisor.remove_cpu(pool.poolid, cpu);
+    }
+    if !pool.cpus.contains(cpu) {
+        return Ok(());
+    }
     let left = pool.cpus.difference(&CpuSet::from_iter([cpu]));
     view.check_nobody_stranded(pool, &left, |_, vcpu| vcpu.hard.clone())?;
     remove_cpu(hypervisor, pool.poolid, cpu)

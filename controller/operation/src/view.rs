@@ -51,6 +51,11 @@ impl View {
         }
     }
 
+    /// Whether a pCPU is in no cpupool and not free: it is offline, or its removal began and was never finished.
+    pub(crate) fn is_nowhere(&self, cpu: u32) -> bool {
+        !self.free.contains(cpu) && !self.pools.iter().any(|pool| pool.cpus.contains(cpu))
+    }
+
     /// The domains that Xen schedules in a cpupool; dying ones are no longer among them.
     pub(crate) fn members(&self, poolid: u32) -> impl Iterator<Item = &Domain> {
         self.domains.iter().filter(move |domain| domain.poolid == Some(poolid) && domain.state != DomainState::Dying)
