@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use planner::Observed;
 use planner::observed::{Dom0Facts, INVENTORY_VERSION, UnderWay};
 use planner::record::Records;
-use protocol::{Cause, Observation, Reading};
+use protocol::{Cause, Failure, FailureKind, Observation, Reading};
 
 /// What was read from disk before the hypervisor was asked.
 pub(crate) struct OnDisk {
@@ -71,5 +71,25 @@ impl OnDisk {
             operations: self.operations,
             accepted: interest.accepted.clone(),
         }
+    }
+}
+
+/// What a failed observation leaves.
+pub(crate) fn unknown(failure: &Failure) -> Reading<Observation> {
+    Reading::unknown(word(failure.kind), failure.to_string())
+}
+
+/// The word of a condition for a kind of failure.
+fn word(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::XenstoreLost => "XenstoreLost",
+        FailureKind::WorkerDied => "WorkerDied",
+        FailureKind::Deadline => "WorkerSilent",
+        FailureKind::Busy
+        | FailureKind::Stale
+        | FailureKind::Memory
+        | FailureKind::GuestIgnored
+        | FailureKind::ReadBack
+        | FailureKind::Refused => "XenUnreadable",
     }
 }

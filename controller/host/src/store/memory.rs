@@ -7,9 +7,13 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A file system in memory. Clones are the same file system.
+/// A file system in memory. Clones are the same file system, used by the same process.
 #[derive(Clone)]
-pub struct MemoryDisk(Arc<Mutex<Tree>>);
+pub struct MemoryDisk {
+    tree: Arc<Mutex<Tree>>,
+    /// Used by another process: what kills the first does not kill it.
+    other: bool,
+}
 
 /// What goes wrong, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +49,18 @@ impl Default for MemoryDisk {
         let root = Node::Dir { now: BTreeMap::new(), durable: BTreeMap::new() };
         let nodes = BTreeMap::from([(ROOT, root)]);
         let locks = BTreeSet::new();
-        Self(Arc::new(Mutex::new(Tree { nodes, next: ROOT + 1, steps: 0, fault: None, locks, life: 0 })))
+        let tree = Tree { nodes, next: ROOT + 1, steps: 0, fault: None, locks, life: 0 };
+        Self { tree: Arc::new(Mutex::new(tree)), other: false }
     }
 }
 
 impl MemoryDisk {
+    /// The same file system as another process sees it, whose steps are not counted and which [`DiskFault::KillAfter`] does not strike.
+    #[must_use]
+    pub fn other_process(&self) -> Self {
+        Self { tree: Arc::clone(&self.tree), other: true }
+    }
+
     /// How many changing steps were made so far.
     pub fn steps(&self) -> u64 {
         self.tree().steps
@@ -91,7 +102,7 @@ impl MemoryDisk {
     }
 
     fn tree(&self) -> MutexGuard<'_, Tree> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -132,9 +143,10 @@ impl Tree {
     }
 
     /// One changing step. `Ok(false)`: the process dies in the middle of it.
-    fn step(&mut self) -> io::Result<bool> {
+    fn step(&mut self, other: bool) -> io::Result<bool> {
         match self.fault {
             Some(DiskFault::Refuse(kind)) => return Err(kind.into()),
+            _ if other => return Ok(true),
             Some(DiskFault::KillAfter(at)) if self.steps >= at => return Err(killed()),
             _ => self.steps += 1,
         }
@@ -142,14 +154,14 @@ impl Tree {
     }
 
     /// A change that happens or does not, and nothing between; a process that dies in it may have made it.
-    fn whole(&mut self, change: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
-        let alive = self.step()?;
+    fn whole(&mut self, other: bool, change: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
+        let alive = self.step(other)?;
         change(self)?;
         if alive { Ok(()) } else { Err(killed()) }
     }
 
-    fn put(&mut self, path: &Path, content: &[u8], keep: bool) -> io::Result<()> {
-        let alive = self.step()?;
+    fn put(&mut self, other: bool, path: &Path, content: &[u8], keep: bool) -> io::Result<()> {
+        let alive = self.step(other)?;
         let inode = match self.find(path) {
             Ok(inode) => inode,
             Err(_) => self.add(path, Node::File { now: Vec::new(), durable: Vec::new(), version: 0 })?,
@@ -206,19 +218,19 @@ impl Disk for MemoryDisk {
             return tree.entries(inode).map(|_| ());
         }
         let node = Node::Dir { now: BTreeMap::new(), durable: BTreeMap::new() };
-        tree.whole(|tree| tree.add(dir, node).map(|_| ()))
+        tree.whole(self.other, |tree| tree.add(dir, node).map(|_| ()))
     }
 
     fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        self.tree().put(path, content, false)
+        self.tree().put(self.other, path, content, false)
     }
 
     fn append(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        self.tree().put(path, content, true)
+        self.tree().put(self.other, path, content, true)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.tree().whole(|tree| {
+        self.tree().whole(self.other, |tree| {
             let inode = tree.find(from)?;
             if let Ok(there) = tree.find(to)
                 && tree.entries(there).is_ok_and(|entries| !entries.is_empty())
@@ -234,7 +246,7 @@ impl Disk for MemoryDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.tree().whole(|tree| {
+        self.tree().whole(self.other, |tree| {
             let inode = tree.find(path)?;
             if tree.entries(inode).is_ok() {
                 return Err(io::ErrorKind::IsADirectory.into());
@@ -250,11 +262,11 @@ impl Disk for MemoryDisk {
         if tree.find(path).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        tree.whole(|tree| tree.add(path, Node::Link).map(|_| ()))
+        tree.whole(self.other, |tree| tree.add(path, Node::Link).map(|_| ()))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.tree().whole(|tree| {
+        self.tree().whole(self.other, |tree| {
             let inode = tree.find(dir)?;
             if let Some(Node::Dir { now, durable }) = tree.nodes.get_mut(&inode) {
                 durable.clone_from(now);

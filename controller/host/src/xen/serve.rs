@@ -1,7 +1,8 @@
 //! The long-lived `pinfold-xen serve`: started when it is needed, asked with a deadline, and started again when it died.
 
 use crate::Waker;
-use protocol::{Ask, Call, Cause, FailureKind, Hello, Observation, PROTOCOL, Reading, Said};
+use crate::observe::unknown;
+use protocol::{Ask, Call, Cause, Hello, Observation, PROTOCOL, Reading, Said};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -67,7 +68,7 @@ impl Serve {
                 self.lost = None;
                 match answer {
                     Ok(observation) => Reading::Known(*observation),
-                    Err(failure) => Reading::unknown(word(failure.kind), failure.to_string()),
+                    Err(failure) => unknown(&failure),
                 }
             }
             Err(cause) => {
@@ -146,9 +147,10 @@ impl Serve {
                     Err(trouble)
                 }
             },
-            Ok(_) => {
+            Ok(line) => {
                 running.kill();
-                Err(Trouble::Died("it did not say hello first; is it a pinfold-xen?".to_owned()))
+                let said = if let Line::Garbage(text) = line { text } else { "an answer".to_owned() };
+                Err(Trouble::Died(format!("it said `{said}` where a hello is due; is it a pinfold-xen?")))
             }
             Err(trouble) => {
                 running.kill();
@@ -274,20 +276,5 @@ fn remember(stderr: impl Read, words: &Mutex<Vec<String>>) {
             words.remove(0);
         }
         words.push(line.chars().take(300).collect());
-    }
-}
-
-/// The word of a condition for a kind of failure.
-fn word(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::XenstoreLost => "XenstoreLost",
-        FailureKind::WorkerDied => "WorkerDied",
-        FailureKind::Deadline => "WorkerSilent",
-        FailureKind::Busy
-        | FailureKind::Stale
-        | FailureKind::Memory
-        | FailureKind::GuestIgnored
-        | FailureKind::ReadBack
-        | FailureKind::Refused => "XenUnreadable",
     }
 }

@@ -1,0 +1,149 @@
+//! A simulated host behind the same trait, with the same store, the same orders and the same outcomes. Only libxl and dom0 are simulated.
+
+mod machine;
+
+pub use machine::{Machine, SimError, Watch};
+
+use crate::observe::{on_disk, unknown};
+use crate::operations::{self, End, Fate, Started, Workers};
+use crate::store::{OrderFile, Store};
+use crate::{Clock, Host, Interest, StartError, Waker};
+use planner::observed::{Dom0Facts, FileFact};
+use planner::{Item, Observed};
+use protocol::{Failure, FailureKind, Reading, Request};
+use sim::File;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The machine, which outlives any one daemon on it.
+pub type Shared = Arc<Mutex<Machine>>;
+
+/// What a daemon's own configuration says about its host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimSettings {
+    /// Folders that manifests may name files and devices in, absolute.
+    pub allow_paths: Vec<String>,
+    /// Host memory that is never given to guests, in KiB.
+    pub memory_reserve_kib: u64,
+}
+
+/// A daemon's view of a simulated machine.
+pub struct SimHost {
+    settings: SimSettings,
+    store: Arc<Store>,
+    machine: Shared,
+    clock: Clock,
+    waker: Waker,
+}
+
+impl SimHost {
+    /// Takes a machine over, as a daemon that starts on it.
+    pub fn new(settings: SimSettings, store: Arc<Store>, machine: Shared, clock: Clock, waker: Waker) -> Self {
+        lock(&machine).daemon_starts();
+        Self { settings, store, machine, clock, waker }
+    }
+
+    /// Keeps virtual time in step with the clock, and calls the waker when a guest ends or an operation does: what a scenario does by hand.
+    /// Ends when the host is dropped.
+    pub fn run_live(&self) {
+        let (machine, clock, waker) = (Arc::downgrade(&self.machine), Arc::clone(&self.clock), Arc::clone(&self.waker));
+        std::thread::spawn(move || {
+            while let Some(machine) = machine.upgrade() {
+                if lock(&machine).advance(clock()) {
+                    waker();
+                }
+                drop(machine);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+    }
+
+    fn files(&self, machine: &Machine, paths: &BTreeSet<String>) -> BTreeMap<String, FileFact> {
+        let files = &machine.world().host.files;
+        let allowed = |path: &str| self.settings.allow_paths.iter().any(|allowed| Path::new(path).starts_with(allowed));
+        let fact = |path: &str| match files.get(path) {
+            _ if !allowed(path) => FileFact::Unusable("is outside of the host's allowPaths".to_owned()),
+            Some(File::File { size }) => FileFact::File { size: *size },
+            Some(File::Block { size, mounted }) => FileFact::Block { size: *size, mounted: *mounted },
+            Some(File::Directory) => FileFact::Unusable("a directory".to_owned()),
+            None => FileFact::Missing,
+        };
+        let listed = files.keys().filter(|path| allowed(path));
+        listed.chain(paths).map(|path| (path.clone(), fact(path))).collect()
+    }
+}
+
+impl Host for SimHost {
+    fn observe(&mut self, interest: &Interest) -> Observed {
+        let now = (self.clock)();
+        let mut machine = lock(&self.machine);
+        machine.advance(now);
+        let under_way = operations::take_in(&self.store, &mut *machine, now);
+        let on_disk = on_disk(&self.store, under_way);
+        let xen = match machine.world().observe() {
+            Ok(observation) => Reading::Known(observation),
+            Err(failure) => unknown(&failure),
+        };
+        let mut paths = operations::recorded_paths(&on_disk.records);
+        paths.extend(interest.paths.iter().cloned());
+        let dom0 = Dom0Facts {
+            bridges: machine.world().host.bridges.clone(),
+            allow_paths: self.settings.allow_paths.clone(),
+            files: self.files(&machine, &paths),
+            files_complete: true,
+            memory_reserve_kib: self.settings.memory_reserve_kib,
+        };
+        on_disk.with(&self.store, now, xen, dom0, interest)
+    }
+
+    fn start(&mut self, item: &Item) -> Result<(), StartError> {
+        let now = (self.clock)();
+        let started = {
+            let mut machine = lock(&self.machine);
+            machine.advance(now);
+            operations::start(&self.store, &mut *machine, item, now)?
+        };
+        if started == Started::Finished {
+            (self.waker)();
+        }
+        Ok(())
+    }
+
+    fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+}
+
+impl Workers for Machine {
+    fn spawn(&mut self, store: &Store, order: &OrderFile, request: &Request) -> Result<(), Failure> {
+        self.spawn_worker(order.id, store.outcome_path(order.id), request.clone());
+        Ok(())
+    }
+
+    fn fate(&mut self, store: &Store, order: &OrderFile) -> Fate {
+        if self.is_working(order.id) {
+            return Fate::Working;
+        }
+        let end: End = match (store.outcome(order.id), self.said(order.id)) {
+            (Some(Reading::Known(outcome)), _) | (None, Some(outcome)) => outcome.into(),
+            (Some(Reading::Unknown(cause)), _) => died(cause.message).into(),
+            (None, None) => died("the worker ended without an outcome").into(),
+        };
+        Fate::Ended(end)
+    }
+
+    fn forget(&mut self, id: uuid::Uuid) {
+        self.forget_said(id);
+    }
+}
+
+fn died(message: impl Into<String>) -> Failure {
+    Failure::new(FailureKind::WorkerDied, "pinfold-xen do", message)
+}
+
+/// A machine is a plain value: a panic in a watcher leaves it readable.
+fn lock(machine: &Shared) -> MutexGuard<'_, Machine> {
+    machine.lock().unwrap_or_else(PoisonError::into_inner)
+}
