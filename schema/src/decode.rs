@@ -28,14 +28,20 @@ pub(crate) struct Decoded<T> {
 pub(crate) fn decode<T: DeserializeOwned>(mut node: Node) -> Decoded<T> {
     let mut faults = Vec::new();
     while faults.len() < MAX_FAULTS {
-        let fault = match T::deserialize(NodeDeserializer::new(&node)) {
+        let mut fault = match T::deserialize(NodeDeserializer::new(&node)) {
             Ok(value) => return Decoded { value: Some(value), faults },
             Err(fault) => fault,
         };
         let path = fault.steps();
         let Some(place) = node.at_mut(&path) else { break };
         // A field that is missing only because it was taken out has been reported already.
-        let reported = matches!(&fault.problem, Problem::MissingField(field) if place.get(field).is_some());
+        let reported = match &mut fault.problem {
+            Problem::MissingField { field, present } => {
+                *present = place.keys();
+                place.get(field).is_some()
+            }
+            _ => false,
+        };
         place.value = Value::Taken;
         let at_root = path.is_empty();
         if !reported {

@@ -1,6 +1,8 @@
 //! From one file to its manifests: which kind each document is, then its typed content, with every finding of both.
 
-use crate::decode::{self, Decoded, Fault, Problem};
+mod faults;
+
+use crate::decode::{self, Decoded};
 use crate::finding::{Bytes, Finding, Kind};
 use crate::kinds::core_partition::CorePartitionSpec;
 use crate::kinds::host::HostSpec;
@@ -26,8 +28,17 @@ pub(crate) struct Documents {
     pub(crate) vms: Vec<Manifest<VirtualMachineSpec>>,
     /// Every object that some document names, also when the rest of the document cannot be read: a reference to it is no second error.
     pub(crate) declared: BTreeMap<(Kind, Name), Vec<Place>>,
+    /// References of documents that could not be read as a whole.
+    pub(crate) loose: Vec<Reference>,
     /// Some file could not be read at all: what it declares is unknown, so nothing can be said to be missing.
     pub(crate) has_unreadable: bool,
+}
+
+impl Documents {
+    fn count(&self) -> usize {
+        let Self { pools, hosts, networks, partitions, vms, .. } = self;
+        pools.len() + hosts.len() + networks.len() + partitions.len() + vms.len()
+    }
 }
 
 /// A place in one of the texts.
@@ -35,6 +46,16 @@ pub(crate) struct Documents {
 pub(crate) struct Place {
     pub(crate) text: usize,
     pub(crate) bytes: Bytes,
+}
+
+/// A reference by name.
+#[derive(Debug)]
+pub(crate) struct Reference {
+    /// Who refers.
+    pub(crate) from: Name,
+    pub(crate) kind: Kind,
+    pub(crate) name: Name,
+    pub(crate) place: Place,
 }
 
 /// Reads one file.
@@ -72,31 +93,72 @@ fn read_document(
     findings: &mut Vec<Finding>,
 ) {
     declare(kind, &node, index, documents);
+    let references = references(kind, &node, index);
+    let before = documents.count();
     match kind {
-        Kind::Pool => documents.pools.extend(read_form(node, index, text, findings)),
-        Kind::Host => documents.hosts.extend(read_form(node, index, text, findings)),
-        Kind::Network => documents.networks.extend(read_form(node, index, text, findings)),
-        Kind::CorePartition => documents.partitions.extend(read_form(node, index, text, findings)),
-        Kind::VirtualMachine => documents.vms.extend(read_form(node, index, text, findings)),
+        Kind::Pool => documents.pools.extend(read_form(node, kind, index, text, findings)),
+        Kind::Host => documents.hosts.extend(read_form(node, kind, index, text, findings)),
+        Kind::Network => documents.networks.extend(read_form(node, kind, index, text, findings)),
+        Kind::CorePartition => documents.partitions.extend(read_form(node, kind, index, text, findings)),
+        Kind::VirtualMachine => documents.vms.extend(read_form(node, kind, index, text, findings)),
+    }
+    if documents.count() == before {
+        documents.loose.extend(references);
     }
 }
 
 fn read_form<S: DeserializeOwned>(
     node: Node,
+    kind: Kind,
     index: usize,
     text: &Text<'_>,
     findings: &mut Vec<Finding>,
 ) -> Option<Manifest<S>> {
     let Decoded { value, faults } = decode::decode::<Form<S>>(node);
-    findings.extend(faults.into_iter().map(|fault| finding(fault, text)));
+    let is_whole = faults.is_empty();
+    findings.extend(faults.into_iter().map(|fault| faults::finding(fault, kind, text)));
     let form = value?;
-    Some(Manifest { text: index, name: form.metadata.name, labels: form.metadata.labels, spec: form.spec })
+    let Form { metadata, spec, .. } = form;
+    Some(Manifest { text: index, name: metadata.name, labels: metadata.labels, spec, is_whole })
+}
+
+/// The references of a document that is not whole, so that one that points nowhere is found in the same run.
+fn references(kind: Kind, node: &Node, index: usize) -> Vec<Reference> {
+    let Some(from) = node.get("metadata").and_then(|metadata| name_in(&metadata.value, "name")) else {
+        return Vec::new();
+    };
+    let Some(Entry { value: spec, .. }) = node.get("spec") else { return Vec::new() };
+    let mut found = Vec::new();
+    let mut add = |kind: Kind, name: Option<(Name, Bytes)>| {
+        let reference =
+            |(name, bytes)| Reference { from: from.0.clone(), kind, name, place: Place { text: index, bytes } };
+        found.extend(name.map(reference));
+    };
+    match kind {
+        Kind::Pool | Kind::Network => {}
+        Kind::Host => add(Kind::Pool, name_in(spec, "pool")),
+        Kind::CorePartition => add(Kind::Host, name_in(spec, "host")),
+        Kind::VirtualMachine => {
+            add(Kind::Host, name_in(spec, "host"));
+            add(Kind::CorePartition, spec.get("cpu").and_then(|cpu| name_in(&cpu.value, "partition")));
+            if let Some(Entry { value: Node { value: Value::List(nics), .. }, .. }) = spec.get("nics") {
+                nics.iter().for_each(|nic| add(Kind::Network, name_in(nic, "network")));
+            }
+        }
+    }
+    found
+}
+
+/// The name in a field, if there is one.
+fn name_in(node: &Node, field: &str) -> Option<(Name, Bytes)> {
+    let Entry { value, .. } = node.get(field)?;
+    Some((value.text()?.parse().ok()?, value.bytes))
 }
 
 fn declare(kind: Kind, node: &Node, index: usize, documents: &mut Documents) {
-    let name = node.get("metadata").and_then(|metadata| metadata.value.get("name"));
-    let Some((entry, Ok(name))) = name.and_then(|entry| Some((entry, entry.value.text()?.parse()))) else { return };
-    documents.declared.entry((kind, name)).or_default().push(Place { text: index, bytes: entry.value.bytes });
+    let name = node.get("metadata").and_then(|metadata| name_in(&metadata.value, "name"));
+    let Some((name, bytes)) = name else { return };
+    documents.declared.entry((kind, name)).or_default().push(Place { text: index, bytes });
 }
 
 /// A document that is none of our kinds.
@@ -131,15 +193,17 @@ fn head(node: &Node, text: &Text<'_>) -> Result<Kind, NoKind> {
     let version_is_ours = version
         .value
         .text()
-        .is_some_and(|version| version.starts_with("pinfold") || suggest::nearest(version, [API_VERSION]).is_some());
+        .is_some_and(|version| version.starts_with("pinfold") || !suggest::nearest(version, [API_VERSION]).is_empty());
     if !version_is_ours {
-        return foreign(version.value.bytes, &format!("its `apiVersion` is {}", version.value.describe()));
+        return foreign(version.value.bytes, &format!("its `apiVersion` is {}", quoted(&version.value)));
     }
     let Some(kind) = node.get("kind") else { return foreign(first, "it has no `kind`") };
     let known = Kind::ALL.map(Kind::as_str);
     let word = kind.value.text().unwrap_or_default();
     let found = Kind::ALL.into_iter().find(|kind| kind.as_str() == word);
-    let guess = suggest::nearest(word, known).and_then(|near| Kind::ALL.into_iter().find(|kind| kind.as_str() == near));
+    let guess = suggest::nearest(word, known)
+        .first()
+        .and_then(|near| Kind::ALL.into_iter().find(|kind| kind.as_str() == *near));
     if version.value.text() != Some(API_VERSION) {
         return Err(NoKind::new(found.or(guess), unknown_version(version, text)));
     }
@@ -188,58 +252,5 @@ fn duplicate_keys(node: &mut Node, text: &Text<'_>, findings: &mut Vec<Finding>)
             }
         }
         _ => {}
-    }
-}
-
-/// Says a fault in the words of an author of manifests.
-fn finding(fault: Fault, text: &Text<'_>) -> Finding {
-    let (place, parent) = (fault.place(), fault.parent());
-    let bytes = fault.bytes.unwrap_or_default();
-    let finding = match fault.problem {
-        Problem::UnknownField { field, known } => {
-            let message = format!(
-                "{} no field `{field}`",
-                if parent.is_empty() { "a manifest has".to_owned() } else { format!("`{parent}` has") }
-            );
-            Finding::error("unknown-field", message).label("unknown").help(suggest::help(&field, known))
-        }
-        Problem::UnknownValue { found, known } => {
-            let finding = Finding::error("unknown-value", format!("`{place}` cannot be `{found}`")).label("unknown");
-            match not_yet(&place, &found) {
-                Some(help) => finding.help(help).help(suggest::help("", known)),
-                None => finding.help(suggest::help(&found, known)),
-            }
-        }
-        Problem::MissingField(field) => {
-            let whole = if place.is_empty() { "the manifest".to_owned() } else { format!("`{place}`") };
-            Finding::error("missing-field", format!("{whole} lacks `{field}`")).label(format!("has no `{field}`"))
-        }
-        Problem::WrongType { expected, found } => wrong_type(&place, &expected, &found),
-        Problem::Invalid(message) => Finding::error("invalid-value", format!("`{place}`: {message}")),
-    };
-    finding.at(text.location(bytes))
-}
-
-fn wrong_type(place: &str, expected: &str, found: &str) -> Finding {
-    let (expected, help) = match expected {
-        "a string" if found.starts_with("the number") || found.starts_with('`') => ("text", Some("put it in quotes")),
-        "a string" => ("text", None),
-        "a boolean" => ("`true` or `false`", Some("write `true` or `false`, without quotes")),
-        "a sequence" => ("a list", None),
-        "a map" => ("a mapping", None),
-        other => (other, None),
-    };
-    let mut finding =
-        Finding::error("wrong-type", format!("`{place}` takes {expected}")).label(format!("found {found}"));
-    finding.help.extend(help.map(str::to_owned));
-    finding
-}
-
-/// Words of the language that Xen knows and this version does not handle.
-fn not_yet(place: &str, found: &str) -> Option<&'static str> {
-    match (place, found) {
-        ("spec.type", "hvm") => Some("HVM guests are not handled by this version"),
-        ("spec.power", "paused") => Some("paused VMs are not handled by this version"),
-        _ => None,
     }
 }

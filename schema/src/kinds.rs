@@ -81,4 +81,6 @@ pub(crate) struct Manifest<S> {
     pub(crate) name: Spanned<Name>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) spec: S,
+    /// Nothing was wrong with it by itself. What it lacks otherwise may be what was faulty, so its absence is no second finding.
+    pub(crate) is_whole: bool,
 }

@@ -15,6 +15,7 @@ pub mod against;
 pub mod change;
 pub mod desired;
 pub mod finding;
+pub mod json_schema;
 pub mod render;
 pub mod tree;
 pub mod units;

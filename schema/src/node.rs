@@ -48,6 +48,14 @@ impl Node {
         }
     }
 
+    /// The keys of a mapping.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        match &self.value {
+            Value::Mapping(entries) => entries.iter().map(|entry| entry.key.clone()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The text of a plain or quoted scalar that is text.
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {

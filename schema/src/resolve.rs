@@ -69,28 +69,24 @@ impl Scene<'_> {
 }
 
 fn the_pool(scene: &Scene<'_>, findings: &mut Vec<Finding>) -> Option<Pool> {
-    let declared = scene.documents.declared.keys().any(|(kind, _)| *kind == Kind::Pool);
-    match scene.documents.pools.as_slice() {
-        [] if declared || scene.documents.has_unreadable => None,
-        [] => {
-            let finding = Finding::error("no-pool", "the configuration has no Pool; it needs exactly one");
-            findings.push(finding.help("`pinfold init` writes a first configuration"));
-            None
-        }
-        [first, others @ ..] => {
-            for other in others {
-                let finding = Finding::error(
-                    "second-pool",
-                    format!("a configuration has exactly one Pool, and `{}` is another", other.name.value),
-                )
-                .at(scene.name_of(other))
-                .related("the first", scene.name_of(first))
-                .help("keep each pool in a configuration of its own");
-                findings.push(finding);
-            }
-            Some(pool(first))
-        }
+    let declared = scene.documents.declared.iter().filter(|((kind, _), _)| *kind == Kind::Pool);
+    let mut declared: Vec<_> =
+        declared.flat_map(|((_, name), places)| places.iter().map(move |place| (*place, name))).collect();
+    declared.sort_by_key(|(place, _)| (place.text, place.bytes));
+    if declared.is_empty() && !scene.documents.has_unreadable {
+        let finding = Finding::error("no-pool", "the configuration has no Pool; it needs exactly one");
+        findings.push(finding.help("`pinfold init` writes a first configuration"));
     }
+    let ((first, _), others) = declared.split_first()?;
+    for (other, name) in others {
+        let finding =
+            Finding::error("second-pool", format!("a configuration has exactly one Pool, and `{name}` is another"))
+                .at(scene.place(*other))
+                .related("the first", scene.place(*first))
+                .help("keep each pool in a configuration of its own");
+        findings.push(finding);
+    }
+    scene.documents.pools.first().map(pool)
 }
 
 fn pool(manifest: &Manifest<PoolSpec>) -> Pool {

@@ -108,6 +108,9 @@ pub enum SizeError {
         /// The whole size as it should be written.
         instead: String,
     },
+    /// A fraction; the payload is the same size as a whole number.
+    #[error("a size is a whole number and a unit; write `{0}`")]
+    Fraction(String),
     /// No integer in front of the unit.
     #[error("a size is a whole number and a unit, such as `512Mi` or `2Gi`")]
     Number,
@@ -142,6 +145,9 @@ impl FromStr for Size {
         if number.is_empty() {
             return Err(SizeError::Number);
         }
+        if let Some(rest) = unit.strip_prefix('.') {
+            return Err(fraction(number, rest));
+        }
         let shift = match unit {
             "Ki" => 0,
             "Mi" => 10,
@@ -154,6 +160,25 @@ impl FromStr for Size {
         let number: u64 = number.parse().map_err(|_| too_large())?;
         let kib = number.checked_mul(1 << shift).filter(|kib| *kib < 1 << 53).ok_or_else(too_large)?;
         Ok(Self { kib })
+    }
+}
+
+/// `1.5Gi` is `1536Mi`. The part after the point is `rest`.
+fn fraction(whole: &str, rest: &str) -> SizeError {
+    let digits = rest.chars().take_while(char::is_ascii_digit).count();
+    let (part, unit) = rest.split_at(digits);
+    let smaller = match unit {
+        "Mi" => "Ki",
+        "Gi" => "Mi",
+        "Ti" => "Gi",
+        _ => return SizeError::Number,
+    };
+    match (whole.parse::<u32>(), format!("{part:0<3}").parse::<u64>()) {
+        // At most three decimals, so that `part` counts thousandths.
+        (Ok(whole), Ok(part)) if digits <= 3 => {
+            SizeError::Fraction(format!("{}{smaller}", u64::from(whole) * 1024 + part * 1024 / 1000))
+        }
+        _ => SizeError::Number,
     }
 }
 
@@ -189,8 +214,17 @@ pub struct Span {
 
 /// Why a text is no [`Span`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a duration is a whole number with s, m, h or d, such as `90s`, `5m` or `14d`")]
-pub struct SpanError;
+pub enum SpanError {
+    /// A number without a unit; the payload is the number.
+    #[error("a duration needs a unit: s, m, h or d; for seconds write `{0}s`")]
+    NoUnit(String),
+    /// Anything else.
+    #[error("a duration is a whole number with s, m, h or d, such as `90s`, `5m` or `14d`")]
+    Form,
+    /// More than a hundred years.
+    #[error("a duration of `{0}` is longer than a hundred years")]
+    TooLong(String),
+}
 
 impl Span {
     /// A span of whole seconds.
@@ -220,11 +254,16 @@ impl FromStr for Span {
             "m" => 60,
             "h" => 3600,
             "d" => 86400,
-            _ => return Err(SpanError),
+            "" if !number.is_empty() => return Err(SpanError::NoUnit(number.to_owned())),
+            _ => return Err(SpanError::Form),
         };
-        let number: u64 = number.parse().map_err(|_| SpanError)?;
+        if number.is_empty() {
+            return Err(SpanError::Form);
+        }
+        let too_long = || SpanError::TooLong(text.to_owned());
+        let number: u64 = number.parse().map_err(|_| too_long())?;
         // A hundred years: more is a slip of the finger, and would overflow a timestamp.
-        let seconds = number.checked_mul(each).filter(|s| *s <= 100 * 365 * 86400).ok_or(SpanError)?;
+        let seconds = number.checked_mul(each).filter(|s| *s <= 100 * 365 * 86400).ok_or_else(too_long)?;
         Ok(Self { seconds })
     }
 }

@@ -111,7 +111,7 @@ fn cause(mut error: &Error) -> &Error {
 
 /// The parser's errors have only a text.
 fn syntax(text: &str) -> (String, Option<&'static str>) {
-    if text.starts_with("tabs disallowed") {
+    if text.starts_with("tabs disallowed") || text.ends_with("found a tab") {
         return ("a tab cannot indent YAML".to_owned(), Some("indent with spaces"));
     }
     if text.starts_with("recursion limit") {

@@ -16,10 +16,23 @@ pub(crate) struct Fault {
 
 #[derive(Debug)]
 pub(crate) enum Problem {
-    UnknownField { field: String, known: &'static [&'static str] },
-    UnknownValue { found: String, known: &'static [&'static str] },
-    MissingField(&'static str),
-    WrongType { expected: String, found: String },
+    UnknownField {
+        field: String,
+        known: &'static [&'static str],
+    },
+    UnknownValue {
+        found: String,
+        known: &'static [&'static str],
+    },
+    /// The first missing field, and the fields that are there.
+    MissingField {
+        field: &'static str,
+        present: Vec<String>,
+    },
+    WrongType {
+        expected: String,
+        found: String,
+    },
     Invalid(String),
 }
 
@@ -54,7 +67,7 @@ impl Fault {
 
     /// The fault is in this very value, unless a part of it has claimed it already.
     pub(super) fn in_value(mut self, node: &Node) -> Self {
-        if self.bytes.is_none() && !matches!(self.problem, Problem::MissingField(_)) {
+        if self.bytes.is_none() && !matches!(self.problem, Problem::MissingField { .. }) {
             if let Problem::WrongType { found, .. } = &mut self.problem {
                 *found = node.describe();
             }
@@ -129,7 +142,7 @@ impl de::Error for Fault {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::new(Problem::MissingField(field))
+        Self::new(Problem::MissingField { field, present: Vec::new() })
     }
 }
 

@@ -80,7 +80,7 @@ impl JsonSchema for PoolId {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "format": "uuid"})
+        json_schema!({"type": "string", "title": "UUID", "format": "uuid"})
     }
 }
 
@@ -129,7 +129,7 @@ impl JsonSchema for MaxDeletions {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"anyOf": [
             {"type": "integer", "minimum": 0, "maximum": 1_000_000},
-            {"type": "string", "pattern": "^([1-9][0-9]?|100)%$"},
+            {"type": "string", "title": "percentage", "pattern": "^([1-9][0-9]?|100)%$"},
         ]})
     }
 }

@@ -45,7 +45,7 @@ impl<const MIN: u32, const MAX: u32> JsonSchema for Bounded<MIN, MAX> {
 
 /// A text type: its name, what keeps a text from being one, and its pattern for editors.
 macro_rules! text {
-    ($(#[$doc:meta])* $kind:ident, $check:expr, $pattern:literal) => {
+    ($(#[$doc:meta])* $kind:ident, $check:expr, $title:literal, $pattern:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) struct $kind(pub(crate) String);
@@ -69,7 +69,7 @@ macro_rules! text {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({"type": "string", "pattern": $pattern})
+                json_schema!({"type": "string", "title": $title, "pattern": $pattern})
             }
         }
     };
@@ -79,6 +79,7 @@ text!(
     /// An absolute path in dom0 that has one spelling only.
     HostPath,
     host_path,
+    "absolute path",
     "^/[^/]+(/[^/]+)*$"
 );
 
@@ -86,6 +87,7 @@ text!(
     /// A disk as the guest sees it: `xvd`, letters, and perhaps the number of a partition.
     DiskTarget,
     disk_target,
+    "disk target",
     "^xvd[a-z]{1,2}([1-9]|1[0-5])?$"
 );
 
@@ -93,6 +95,7 @@ text!(
     /// A network device of Linux: at most 15 characters (IFNAMSIZ, linux/if.h).
     BridgeName,
     bridge_name,
+    "bridge",
     "^[^ /:\\t]{1,15}$"
 );
 
@@ -100,6 +103,7 @@ text!(
     /// A kernel's command line: one line.
     CommandLine,
     command_line,
+    "text",
     "^[^\\n\\r]*$"
 );
 
@@ -172,8 +176,8 @@ macro_rules! unit_schema {
 }
 
 unit_schema! {
-    Name, "Name", json_schema!({"type": "string", "pattern": "^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", "not": {"enum": YAML_WORDS}});
-    Size, "Size", json_schema!({"type": "string", "pattern": "^[0-9]+(Ki|Mi|Gi|Ti)$"});
-    Span, "Span", json_schema!({"type": "string", "pattern": "^[0-9]+[smhd]$"});
-    Mac, "Mac", json_schema!({"type": "string", "pattern": "^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"});
+    Name, "Name", json_schema!({"type": "string", "title": "name", "pattern": "^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", "not": {"enum": YAML_WORDS}});
+    Size, "Size", json_schema!({"type": "string", "title": "size", "pattern": "^[0-9]+(Ki|Mi|Gi|Ti)$"});
+    Span, "Span", json_schema!({"type": "string", "title": "duration", "pattern": "^[0-9]+[smhd]$"});
+    Mac, "Mac", json_schema!({"type": "string", "title": "MAC", "pattern": "^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"});
 }

@@ -55,11 +55,23 @@ pub(crate) struct VirtualMachineSpec {
     ///
     /// Changing it: at the next start.
     #[serde(default)]
+    #[schemars(extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"],
+        "x-kubernetes-patch-merge-key" = "name",
+        "x-kubernetes-patch-strategy" = "merge"
+    ))]
     pub(crate) disks: Vec<Disk>,
     /// Its network interfaces, in the order in which the guest sees them. Default: none.
     ///
     /// Changing it: at the next start.
     #[serde(default)]
+    #[schemars(extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"],
+        "x-kubernetes-patch-merge-key" = "name",
+        "x-kubernetes-patch-strategy" = "merge"
+    ))]
     pub(crate) nics: Vec<Nic>,
     /// How it is stopped.
     #[serde(default)]

@@ -21,7 +21,7 @@ pub(super) fn unique<S>(
     subject: &str,
     findings: &mut Vec<Finding>,
 ) -> Cores {
-    if list.value.is_empty() {
+    if list.value.is_empty() && manifest.is_whole {
         let finding = Finding::error("no-cores", format!("{subject} at least one core"))
             .at(scene.at(manifest, list.bytes))
             .label("empty");
@@ -92,7 +92,7 @@ fn dom0<'s>(scene: &Scene<'s>, findings: &mut Vec<Finding>) -> Owners<'s> {
                 (Owner::Dom0, Place { text: manifest.text, bytes: item.bytes }),
             );
         }
-        if !cores.value.is_empty() && !owners.contains_key(&(&manifest.name.value, BOOT_CORE)) {
+        if manifest.is_whole && !cores.value.is_empty() && !owners.contains_key(&(&manifest.name.value, BOOT_CORE)) {
             let finding =
                 Finding::error("boot-core", format!("dom0 of `{}` has to keep socket 0, core 0", manifest.name.value))
                     .at(scene.at(manifest, cores.bytes))

@@ -85,20 +85,20 @@ fn files(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
             if disk.read_only && other_disk.read_only {
                 continue;
             }
-            let finding = Finding::error(
-                "shared-disk",
-                format!(
-                    "`{}` is a disk of `{}` and of `{}`, and not read-only in both",
-                    key.1, other.name.value, manifest.name.value
-                ),
-            )
-            .at(scene.at(manifest, disk.path.bytes))
-            .label("also here")
-            .related(
-                format!("disk `{}` of `{}`", other_disk.name.value, other.name.value),
-                scene.at(other, other_disk.path.bytes),
-            )
-            .help("give each VM a disk of its own, or set `readOnly: true` in both");
+            let (first, second) = (&other.name.value, &manifest.name.value);
+            let message = if first == second {
+                format!("`{}` is two disks of `{first}`, and not read-only in both", key.1)
+            } else {
+                format!("`{}` is a disk of `{first}` and of `{second}`, and not read-only in both", key.1)
+            };
+            let finding = Finding::error("shared-disk", message)
+                .at(scene.at(manifest, disk.path.bytes))
+                .label("also here")
+                .related(
+                    format!("disk `{}` of `{}`", other_disk.name.value, other.name.value),
+                    scene.at(other, other_disk.path.bytes),
+                )
+                .help("give each VM a disk of its own, or set `readOnly: true` in both");
             findings.push(finding);
             if !disk.read_only {
                 users.insert(key, (manifest, disk));

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 /// Duplicate names, and former names that are in use.
 pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     for ((kind, name), places) in &scene.documents.declared {
-        let Some((first, others)) = places.split_first() else { continue };
+        // Any second pool is one too many, whatever its name.
+        let Some((first, others)) = places.split_first().filter(|_| *kind != Kind::Pool) else { continue };
         for other in others {
             let finding = Finding::error("duplicate-name", format!("there are two {}s `{name}`", kind.noun()))
                 .at(scene.place(*other))
@@ -21,6 +22,8 @@ pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
             findings.push(finding);
         }
     }
+    let loose = scene.documents.loose.iter();
+    findings.extend(loose.filter_map(|loose| unknown(scene, &loose.from, loose.kind, &loose.name, loose.place)));
     let partitions = scene.documents.partitions.iter().map(|manifest| Former::new(manifest, &manifest.spec.formerly));
     former_names(scene, Kind::CorePartition, partitions, findings);
     let vms = scene.documents.vms.iter().map(|manifest| Former::new(manifest, &manifest.spec.formerly));
@@ -35,9 +38,16 @@ pub(super) fn reference<S>(
     name: &Spanned<Name>,
     findings: &mut Vec<Finding>,
 ) {
+    let place = Place { text: from.text, bytes: name.bytes };
+    findings.extend(unknown(scene, &from.name.value, kind, &name.value, place));
+}
+
+fn unknown(scene: &Scene<'_>, from: &Name, kind: Kind, name: &Name, place: Place) -> Option<Finding> {
     let declared = &scene.documents.declared;
-    if scene.documents.has_unreadable || declared.contains_key(&(kind, name.value.clone())) {
-        return;
+    // Without any pool, that is the finding, and not every host's reference to it.
+    let is_told = kind == Kind::Pool && !declared.keys().any(|(kind, _)| *kind == Kind::Pool);
+    if scene.documents.has_unreadable || is_told || declared.contains_key(&(kind, name.clone())) {
+        return None;
     }
     let known: Vec<_> = declared.keys().filter(|(other, _)| *other == kind).map(|(_, name)| name.as_str()).collect();
     let code = match kind {
@@ -47,14 +57,13 @@ pub(super) fn reference<S>(
         Kind::CorePartition => "unknown-partition",
         Kind::VirtualMachine => "unknown-vm",
     };
-    let finding = Finding::error(
-        code,
-        format!("`{}` uses {} `{}`, which no manifest declares", from.name.value, kind.noun(), name.value),
-    )
-    .at(scene.at(from, name.bytes))
-    .label("not found")
-    .help(suggest::help(name.value.as_str(), &known[..known.len().min(10)]));
-    findings.push(finding);
+    // A long list of names helps nobody; the nearest one does.
+    let help = match suggest::nearest(name.as_str(), known.iter().copied()).as_slice() {
+        [] if known.len() > 10 => format!("declare the {}, or correct the name", kind.noun()),
+        _ => suggest::help(name.as_str(), &known),
+    };
+    let finding = Finding::error(code, format!("`{from}` uses {} `{name}`, which no manifest declares", kind.noun()));
+    Some(finding.at(scene.place(place)).label("not found").help(help))
 }
 
 /// An object with the names it had.

@@ -204,13 +204,15 @@ fn boot(
         (Some(_), Some(grub)) if grub.value => {
             fault(grub.bytes, "a VM boots a kernel or GRUB, not both", "remove `kernel`, or `grub`");
         }
-        (None, Some(grub)) if !grub.value => {
+        (None, Some(grub)) if !grub.value && manifest.is_whole => {
             fault(grub.bytes, "this VM boots nothing", "write `grub: true`, or a `kernel`");
         }
-        (None, None) => fault(boot.bytes, "this VM boots nothing", "give `boot` a `kernel`, or `grub: true`"),
+        (None, None) if manifest.is_whole => {
+            fault(boot.bytes, "this VM boots nothing", "give `boot` a `kernel`, or `grub: true`")
+        }
         _ => {}
     }
-    if kernel.is_none() {
+    if kernel.is_none() && manifest.is_whole {
         if let Some(ramdisk) = ramdisk {
             fault(
                 ramdisk.bytes,
@@ -226,7 +228,7 @@ fn boot(
             );
         }
     }
-    if use_grub && manifest.spec.disks.is_empty() {
+    if use_grub && kernel.is_none() && manifest.spec.disks.is_empty() && manifest.is_whole {
         fault(boot.bytes, "GRUB reads the guest's disks, and this VM has none", "add a disk, or boot a `kernel`");
     }
     let too_long =
