@@ -2,11 +2,45 @@
 //!
 //! Entry point: [`plan`]. Same input, same plan, byte for byte. Deliberately absent: any memory between two calls; what must outlive a pass is in
 //! [`record::Records`], which is part of the observation.
+//!
+//! The way through: `world` indexes the observation, `subjects` and `partitions` say what is wanted of each VM and partition, `shape` finds the next step of every
+//! cpupool, `vms` that of every VM; every step is a draft, and `claims` decides which of them go now. `classify` is the one place that knows what a changed field means.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod claims;
+pub mod classify;
 pub mod config;
+mod consent;
+mod cores;
+mod create;
+mod digest;
+mod draft;
+mod files;
+mod guest_ends;
+mod intentions;
+mod live;
+pub mod memory;
 pub mod observed;
+mod partitions;
+mod place;
 mod plan;
+mod planning;
+mod power;
 pub mod record;
+pub mod render;
+pub mod resolve;
+mod shape;
+mod status;
+mod stop;
+mod subjects;
+mod unknown;
+mod vms;
+mod why;
+mod world;
 
+pub use digest::{derive_mac, item_id, manifest_digest};
 pub use observed::Observed;
 pub use plan::*;
+pub use planning::plan;
+pub use why::why;

@@ -1,0 +1,201 @@
+//! What a change of each field does to a running VM. The one place where that is decided.
+//!
+//! [`compare`] destructures [`VmConfig`] without `..`: a new field does not compile until it has its effect here.
+
+use crate::config::{Disk, Nic, Power, Restart, VmConfig};
+use crate::memory::size;
+use crate::{Change, Effect};
+use protocol::{BootConfig, DomainKind, Sched};
+use std::collections::BTreeSet;
+
+/// Fields that change together, by one kind of operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// Whether the domain exists.
+    Power,
+    /// Pool and masks.
+    Placement,
+    /// Weight and cap.
+    Sched,
+    /// Memory target.
+    Memory,
+    /// vCPUs in use.
+    Vcpus,
+    /// Read when the domain is built.
+    Built,
+    /// Only pinfold itself reads it.
+    Policy,
+}
+
+/// A field that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldChange {
+    /// The field with its values.
+    pub change: Change,
+    /// How it takes effect.
+    pub group: Group,
+    /// What that means for a running guest.
+    pub effect: Effect,
+}
+
+/// What a change in a group means for a running guest.
+fn effect(group: Group, new: &VmConfig) -> Effect {
+    match group {
+        Group::Power if new.power == Power::Running => Effect::Create,
+        Group::Power => Effect::Stop,
+        Group::Built => Effect::Restart,
+        Group::Placement | Group::Sched | Group::Memory | Group::Vcpus | Group::Policy => Effect::Live,
+    }
+}
+
+/// A field of the manifest, with its group and its value as text; `None`: not there.
+type Field = (String, Group, Option<String>);
+
+/// Every field of a configuration.
+fn fields(config: &VmConfig) -> Vec<Field> {
+    let VmConfig {
+        kind,
+        power,
+        restart,
+        vcpus_online,
+        vcpus_max,
+        memory_kib,
+        memory_max_kib,
+        partition,
+        pins,
+        sched: Sched { weight, cap },
+        boot,
+        disks,
+        nics,
+        shutdown_timeout_s,
+    } = config;
+    let mut fields: Vec<Field> = [
+        ("spec.type", Group::Built, Some(kind_text(*kind).to_owned())),
+        ("spec.power", Group::Power, Some(power_text(*power).to_owned())),
+        ("spec.restart", Group::Policy, Some(restart_text(*restart).to_owned())),
+        ("spec.vcpus.online", Group::Vcpus, Some(vcpus_online.to_string())),
+        ("spec.vcpus.max", Group::Built, Some(vcpus_max.to_string())),
+        ("spec.memory.target", Group::Memory, Some(size(*memory_kib))),
+        ("spec.memory.max", Group::Built, Some(size(*memory_max_kib))),
+        ("spec.cpu.partition", Group::Placement, partition.as_ref().map(ToString::to_string)),
+        ("spec.cpu.pins", Group::Placement, pins.as_ref().map(cores_text)),
+        ("spec.cpu.weight", Group::Sched, Some(weight.to_string())),
+        ("spec.cpu.cap", Group::Sched, Some(cap.to_string())),
+        ("spec.shutdown.timeout", Group::Policy, Some(format!("{shutdown_timeout_s}s"))),
+    ]
+    .map(|(field, group, value)| (field.to_owned(), group, value))
+    .into();
+    fields.extend(boot_fields(boot));
+    fields.extend(disks.iter().flat_map(disk_fields));
+    fields.extend(nics.iter().enumerate().flat_map(|(devid, nic)| nic_fields(devid, nic)));
+    fields
+}
+
+fn boot_fields(boot: &BootConfig) -> Vec<Field> {
+    match boot {
+        BootConfig::Kernel { kernel, ramdisk, cmdline } => vec![
+            ("spec.boot.kernel".to_owned(), Group::Built, Some(kernel.clone())),
+            ("spec.boot.ramdisk".to_owned(), Group::Built, ramdisk.clone()),
+            ("spec.boot.cmdline".to_owned(), Group::Built, cmdline.clone()),
+        ],
+        BootConfig::Grub => vec![("spec.boot.grub".to_owned(), Group::Built, Some("true".to_owned()))],
+    }
+}
+
+fn disk_fields(disk: &Disk) -> Vec<Field> {
+    let Disk { name, target, path, read_only } = disk;
+    let field = |field: &str, value: String| (format!("spec.disks[{name}].{field}"), Group::Built, Some(value));
+    vec![
+        field("target", target.clone()),
+        field("path", path.clone()),
+        field("readOnly", read_only.to_string()),
+    ]
+}
+
+fn nic_fields(devid: usize, nic: &Nic) -> Vec<Field> {
+    let Nic { name, mac, bridge } = nic;
+    let field = |field: &str, value: String| (format!("spec.nics[{name}].{field}"), Group::Built, Some(value));
+    vec![field("device", devid.to_string()), field("mac", mac.to_string()), field("bridge", bridge.clone())]
+}
+
+/// Every field that differs, in the order of the manifest, with what it means for a running guest.
+pub fn compare(old: &VmConfig, new: &VmConfig) -> Vec<FieldChange> {
+    let (before, after) = (fields(old), fields(new));
+    let value = |fields: &[Field], name: &str| {
+        fields.iter().find(|(field, ..)| field == name).and_then(|(_, _, value)| value.clone())
+    };
+    let mut seen = BTreeSet::new();
+    after
+        .iter()
+        .chain(&before)
+        .filter(|(field, ..)| seen.insert(field.clone()))
+        .map(|(field, group, _)| FieldChange {
+            change: Change { field: field.clone(), old: value(&before, field), new: value(&after, field) },
+            group: *group,
+            effect: effect(*group, new),
+        })
+        .filter(|FieldChange { change, .. }| change.old != change.new)
+        .collect()
+}
+
+/// Every field as it comes into being.
+pub fn all_new(config: &VmConfig) -> Vec<Change> {
+    fields(config)
+        .into_iter()
+        .filter(|(_, _, value)| value.is_some())
+        .map(|(field, _, new)| Change { field, old: None, new })
+        .collect()
+}
+
+/// Changes of one group.
+pub fn of_group(old: &VmConfig, new: &VmConfig, group: Group) -> Vec<Change> {
+    compare(old, new).into_iter().filter(|field| field.group == group).map(|field| field.change).collect()
+}
+
+/// `base` with the fields of `group` taken from `other`. Written out whole: a new field does not compile until it has its group here too.
+pub fn with_group(base: &VmConfig, other: &VmConfig, group: Group) -> VmConfig {
+    let from = |of: Group| if of == group { other } else { base };
+    VmConfig {
+        kind: from(Group::Built).kind,
+        power: from(Group::Power).power,
+        restart: from(Group::Policy).restart,
+        vcpus_online: from(Group::Vcpus).vcpus_online,
+        vcpus_max: from(Group::Built).vcpus_max,
+        memory_kib: from(Group::Memory).memory_kib,
+        memory_max_kib: from(Group::Built).memory_max_kib,
+        partition: from(Group::Placement).partition.clone(),
+        pins: from(Group::Placement).pins.clone(),
+        sched: from(Group::Sched).sched,
+        boot: from(Group::Built).boot.clone(),
+        disks: from(Group::Built).disks.clone(),
+        nics: from(Group::Built).nics.clone(),
+        shutdown_timeout_s: from(Group::Policy).shutdown_timeout_s,
+    }
+}
+
+fn kind_text(kind: DomainKind) -> &'static str {
+    match kind {
+        DomainKind::Pv => "pv",
+        DomainKind::Pvh => "pvh",
+        DomainKind::Hvm => "hvm",
+    }
+}
+
+fn power_text(power: Power) -> &'static str {
+    match power {
+        Power::Running => "running",
+        Power::Stopped => "stopped",
+    }
+}
+
+fn restart_text(restart: Restart) -> &'static str {
+    match restart {
+        Restart::Always => "always",
+        Restart::OnFailure => "on-failure",
+        Restart::Never => "never",
+    }
+}
+
+fn cores_text(cores: &BTreeSet<String>) -> String {
+    cores.iter().map(String::as_str).collect::<Vec<_>>().join(",")
+}

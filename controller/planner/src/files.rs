@@ -1,0 +1,89 @@
+//! What a VM names in dom0's file system: allowed, there, of the right kind, and open to nobody else.
+
+use crate::config::{Disk, VmConfig};
+use crate::observed::FileFact;
+use crate::place::Problem;
+use crate::vms::Planning;
+use crate::world::World;
+use protocol::{BootConfig, Domain};
+
+/// Everything that is wrong with the files of a configuration.
+pub(crate) fn problems(planning: &Planning, config: &VmConfig) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if let BootConfig::Kernel { kernel, ramdisk, .. } = &config.boot {
+        problems.extend(kernel_problem(planning.world, "kernel", kernel));
+        problems.extend(ramdisk.as_ref().and_then(|path| kernel_problem(planning.world, "ramdisk", path)));
+    }
+    for disk in &config.disks {
+        problems.extend(disk_problem(planning.world, disk));
+        problems.extend(open_problem(planning, disk));
+    }
+    problems
+}
+
+/// Whether a path lies in a folder that manifests may name files in.
+fn allowed(world: &World, path: &str) -> bool {
+    let dotted = path.split('/').any(|part| part == "..");
+    let below = |folder: &String| {
+        let folder = folder.trim_end_matches('/');
+        path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+    };
+    !dotted && world.observed.dom0.allow_paths.iter().any(below)
+}
+
+fn fact<'a>(world: &World<'a>, what: &str, path: &str) -> Result<&'a FileFact, Problem> {
+    let dom0 = &world.observed.dom0;
+    if !allowed(world, path) {
+        let folders = dom0.allow_paths.join(", ");
+        let message = format!("{what} {path} is in no folder that manifests may name on this host ({folders}); move it, or extend `allowPaths` in the host's configuration");
+        return Err(Problem::Stalled("PathNotAllowed", message));
+    }
+    match dom0.files.get(path) {
+        Some(FileFact::Missing) => Err(missing(what, path)),
+        Some(FileFact::Unusable(why)) => Err(Problem::Stalled("FileUnusable", format!("{what} {path} cannot be used: {why}"))),
+        Some(fact) => Ok(fact),
+        None if dom0.files_complete => Err(missing(what, path)),
+        None => Err(Problem::Unknown("FileUnknown", format!("whether {what} {path} exists is not known"))),
+    }
+}
+
+fn missing(what: &str, path: &str) -> Problem {
+    Problem::Stalled("FileMissing", format!("{what} {path} does not exist; create it, or correct the path"))
+}
+
+fn kernel_problem(world: &World, what: &str, path: &str) -> Option<Problem> {
+    match fact(world, what, path) {
+        Ok(FileFact::File { .. }) => None,
+        Ok(_) => Some(Problem::Stalled("FileUnusable", format!("{what} {path} is not a regular file"))),
+        Err(problem) => Some(problem),
+    }
+}
+
+fn disk_problem(world: &World, Disk { name, path, read_only, .. }: &Disk) -> Option<Problem> {
+    match fact(world, &format!("disk {name}:"), path) {
+        Ok(FileFact::Block { mounted: true, .. }) if !read_only => Some(Problem::Stalled(
+            "DiskMounted",
+            format!("disk {name}: {path} is mounted in dom0, and two writers destroy a file system; unmount it first"),
+        )),
+        Ok(_) => None,
+        Err(problem) => Some(problem),
+    }
+}
+
+/// A disk that somebody writes must be open to nobody else.
+fn open_problem(planning: &Planning, disk: &Disk) -> Option<Problem> {
+    let world = planning.world;
+    let clashes = |domain: &&Domain| {
+        let shared = |theirs: &protocol::DomainDisk| theirs.path == disk.path && !(theirs.read_only && disk.read_only);
+        world.owner(domain) != Some(planning.subject.uuid) && domain.disks.iter().any(shared)
+    };
+    let other = world.domains.unwrap_or_default().iter().find(clashes)?;
+    let name = World::domain_name(other);
+    Some(match world.owner(other) {
+        Some(_) => Problem::Waiting(format!("{name}, another VM of this Pool, closes {}", disk.path)),
+        None => Problem::Stalled(
+            "DiskInUse",
+            format!("disk {}: {name}, which is not pinfold's, has {} open; end that domain, or name another disk", disk.name, disk.path),
+        ),
+    })
+}

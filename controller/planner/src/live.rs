@@ -1,0 +1,287 @@
+//! A domain that runs and should: what can be changed while it does.
+//!
+//! A step writes the fields it changed to the record when it succeeded, so that what differs *and* is not yet recorded is ours to do (cause commit),
+//! and what differs although it is recorded was changed by somebody else (drift).
+
+use crate::classify::{Group, compare, of_group, with_group};
+use crate::config::VmConfig;
+use crate::draft::{Draft, Rank, moment, next_backoff};
+use crate::guest_ends::CRASH_LOOP;
+use crate::memory::{about, size};
+use crate::place::{Spot, spot};
+use crate::record::{Here, VmRecord};
+use crate::stop;
+use crate::vms::{Planning, target};
+use crate::world::{POOL0, World, lives};
+use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, digest};
+use protocol::{CpuSet, Domain, DomainState, Placement, Reading, Request};
+
+/// Everything that differs, each as an item; what is recorded besides, when nothing more is to be done.
+pub(crate) fn plan_live(planning: &mut Planning, domain: &Domain) {
+    if stop::withdrawn(planning, domain) {
+        return;
+    }
+    let before = planning.drafts.len();
+    rename(planning, domain);
+    let placed = placement(planning, domain);
+    if placed {
+        paused(planning, domain);
+    }
+    sched(planning, domain);
+    memory(planning, domain);
+    vcpus(planning, domain);
+    note(planning, before);
+}
+
+/// What a group's step is called and caused by.
+fn step(planning: &Planning, group: Group, changes: Vec<Change>, drift: &str) -> Draft {
+    let committed = planning
+        .subject
+        .record
+        .is_none_or(|record| !of_group(&record.wanted, &planning.intentions.config, group).is_empty());
+    let (action, cause, reason) = match committed {
+        true => (Action::Change, Cause::Commit, "it is not as declared"),
+        false => (Action::Repair, Cause::Drift, drift),
+    };
+    planning.draft(Rank::Change, action, Effect::Live).cause(cause).changes(changes).reason(reason)
+}
+
+impl Planning<'_, '_> {
+    /// Lets a step go now, unless it failed a short while ago.
+    pub(crate) fn attempt(&mut self, draft: Draft, operation: Operation, reason: &str) -> Draft {
+        let now = self.world.observed.now;
+        let input = format!("{reason} {} {}", draft.item.id, digest::config_digest(&self.intentions.config));
+        let last = self.subject.record.and_then(|record| record.here.backoff.as_ref());
+        if let Some(last) = last.filter(|last| last.input == input && last.until > now) {
+            self.report.stalled(&last.reason, last.message.clone());
+            self.report.due(last.until);
+            return draft.waiting(format!("the next try at {}, after {} failure(s)", moment(last.until), last.failures));
+        }
+        let failed = RecordEdit::VmFailed(self.subject.uuid, next_backoff(now, last, reason, &input));
+        draft.now(operation.on_failure(failed))
+    }
+
+    /// The record once the fields of `group` are so.
+    fn recorded(&self, group: Group) -> RecordEdit {
+        let record = self.subject.base_record(self.world);
+        let wanted = with_group(&record.wanted, &self.intentions.config, group);
+        let backoff = record.here.backoff.clone().filter(|backoff| backoff.reason == CRASH_LOOP);
+        let here = Here { backoff, ..record.here.clone() };
+        RecordEdit::Vm(Box::new(VmRecord { wanted, here, ..record }))
+    }
+
+    fn attempt_live(&mut self, draft: Draft, request: Request, group: Group) {
+        let operation = Operation::xen(request).on_success([self.recorded(group)]);
+        let draft = self.attempt(draft, operation, "ChangeFailed");
+        self.drafts.push(draft);
+    }
+}
+
+fn rename(planning: &mut Planning, domain: &Domain) {
+    let name = planning.subject.name.to_string();
+    let Some(old) = domain.name.clone().filter(|old| *old != name) else { return };
+    let renamed = planning.subject.record.is_some_and(|record| record.name != planning.subject.name);
+    let change = Change { field: "metadata.name".to_owned(), old: Some(old), new: Some(name.clone()) };
+    let draft = planning
+        .draft(Rank::Change, Action::Rename, Effect::Live)
+        .cause(if renamed { Cause::Commit } else { Cause::Drift })
+        .changes(vec![change])
+        .reason(if renamed { "it has a new name" } else { "its domain was renamed outside pinfold" });
+    let taken = planning.world.domains.unwrap_or_default().iter().find(|other| {
+        other.domid != domain.domid && lives(other) && other.name.as_deref() == Some(name.as_str())
+    });
+    if let Some(other) = taken {
+        let message = format!("{} has the name {name} already", World::domain_name(other));
+        planning.report.stalled("NameTaken", message.clone());
+        planning.drafts.push(draft.waiting(message));
+        return;
+    }
+    let record = VmRecord { name: planning.subject.name.clone(), ..planning.subject.base_record(planning.world) };
+    let operation = Operation::xen(Request::RenameDomain { target: target(domain), name })
+        .on_success([RecordEdit::Vm(Box::new(record))]);
+    let draft = planning.attempt(draft, operation, "RenameFailed");
+    planning.drafts.push(draft);
+}
+
+/// Pool and masks. Answers whether the domain is where it belongs.
+fn placement(planning: &mut Planning, domain: &Domain) -> bool {
+    let Reading::Known(vcpus) = &domain.vcpus else {
+        planning.report.unknown("VcpusUnknown", "its vCPUs cannot be read at present");
+        return false;
+    };
+    let Some(pools) = planning.world.cpupools else {
+        planning.report.unknown("CpupoolsUnknown", "the host's cpupools are not known at present");
+        return false;
+    };
+    let (from, to) = (pools.iter().find(|pool| Some(pool.poolid) == domain.poolid), spot(planning.cx, &planning.intentions.config));
+    let drift = "its placement was changed outside pinfold";
+    let Spot { cpupool, poolid, mask } = match to {
+        Ok(spot) => spot,
+        Err(problem) => {
+            free_pool0(planning, domain, vcpus.len());
+            let config = &planning.intentions.config;
+            let changes = planning.subject.record.map(|record| of_group(&record.wanted, config, Group::Placement)).unwrap_or_default();
+            let draft = step(planning, Group::Placement, changes, drift);
+            let on = problem.note(&mut planning.report);
+            planning.drafts.push(draft.waiting(on));
+            return false;
+        }
+    };
+    let pool_name = |uuid, name: Option<&String>| match uuid {
+        POOL0 => "Pool-0".to_owned(),
+        number => name.cloned().unwrap_or_else(|| number.to_string()),
+    };
+    if domain.poolid != Some(poolid) {
+        let to = pools.iter().find(|pool| pool.poolid == poolid);
+        let change = Change {
+            field: "cpupool".to_owned(),
+            old: from.map(|pool| pool_name(pool.poolid, pool.name.as_ref())),
+            new: to.map(|pool| pool_name(pool.poolid, pool.name.as_ref())),
+        };
+        let draft = step(planning, Group::Placement, vec![change], drift);
+        let placement = Placement { cpupool, hard: vec![mask; vcpus.len()], sched: planning.intentions.config.sched };
+        planning.attempt_live(draft, Request::MoveDomain { target: target(domain), placement }, Group::Placement);
+        return false;
+    }
+    let wrong = vcpus.iter().find(|vcpu| !planning.world.topology.same_mask(&vcpu.hard, &mask));
+    let Some(wrong) = wrong else { return true };
+    let change = mask_change(planning.world, &wrong.hard, &mask);
+    let draft = step(planning, Group::Placement, vec![change], drift);
+    let request = Request::SetAffinity { target: target(domain), hard: vec![mask; vcpus.len()] };
+    planning.attempt_live(draft, request, Group::Placement);
+    false
+}
+
+fn mask_change(world: &World, old: &CpuSet, new: &CpuSet) -> Change {
+    let text = |mask: &CpuSet| match world.topology.is_all(mask) {
+        true => "all".to_owned(),
+        false => mask.intersection(&world.topology.online).to_string(),
+    };
+    Change { field: "hard affinity".to_owned(), old: Some(text(old)), new: Some(text(new)) }
+}
+
+/// A domain in Pool-0 that waits for its partition, but is pinned to a pCPU that the partition waits for: it lets go of it.
+fn free_pool0(planning: &mut Planning, domain: &Domain, vcpus: usize) {
+    if !planning.cx.layout.remask.contains(&domain.domid) {
+        return;
+    }
+    let all = planning.world.topology.all.clone();
+    let change = Change { field: "hard affinity".to_owned(), old: None, new: Some("all".to_owned()) };
+    let draft = planning
+        .draft(Rank::Remask, Action::Change, Effect::Live)
+        .changes(vec![change])
+        .reason("it is pinned to a pCPU that a partition takes");
+    let operation = Operation::xen(Request::SetAffinity { target: target(domain), hard: vec![all; vcpus] });
+    let draft = planning.attempt(draft, operation, "ChangeFailed");
+    planning.drafts.push(draft);
+}
+
+/// Paused by somebody, or by a worker of ours that died before it let it run again.
+fn paused(planning: &mut Planning, domain: &Domain) {
+    if domain.state != DomainState::Paused {
+        return;
+    }
+    let Some(operation) = unpause(planning, domain) else { return };
+    let change = Change { field: "spec.power".to_owned(), old: Some("paused".to_owned()), new: Some("running".to_owned()) };
+    let draft = planning
+        .draft(Rank::Change, Action::Repair, Effect::Live)
+        .cause(Cause::Drift)
+        .changes(vec![change])
+        .reason("it was paused outside pinfold");
+    let draft = planning.attempt(draft, operation, "UnpauseFailed");
+    planning.drafts.push(draft);
+}
+
+/// What lets a paused domain run, when it is where it belongs.
+pub(crate) fn unpause(planning: &Planning, domain: &Domain) -> Option<Operation> {
+    let Reading::Known(vcpus) = &domain.vcpus else { return None };
+    let Ok(Spot { cpupool, poolid, mask }) = spot(planning.cx, &planning.intentions.config) else { return None };
+    let right = domain.poolid == Some(poolid) && vcpus.iter().all(|vcpu| planning.world.topology.same_mask(&vcpu.hard, &mask));
+    right.then(|| {
+        let placement = Placement { cpupool, hard: vec![mask; vcpus.len()], sched: planning.intentions.config.sched };
+        Operation::xen(Request::UnpauseDomain { target: target(domain), placement })
+    })
+}
+
+fn sched(planning: &mut Planning, domain: &Domain) {
+    let wanted = planning.intentions.config.sched;
+    let Reading::Known(found) = &domain.sched else {
+        planning.report.unknown("SchedUnknown", "its weight and cap cannot be read at present");
+        return;
+    };
+    let values = [("spec.cpu.weight", found.weight, wanted.weight), ("spec.cpu.cap", found.cap, wanted.cap)];
+    let changes: Vec<Change> = values
+        .into_iter()
+        .filter(|(_, old, new)| old != new)
+        .map(|(field, old, new)| Change { field: field.to_owned(), old: Some(old.to_string()), new: Some(new.to_string()) })
+        .collect();
+    if !changes.is_empty() {
+        let draft = step(planning, Group::Sched, changes, "its share of the processors was changed outside pinfold");
+        planning.attempt_live(draft, Request::SetSched { target: target(domain), sched: wanted }, Group::Sched);
+    }
+}
+
+/// The target is what counts, not what the guest makes of it: a guest may be slow, or have no balloon driver.
+fn memory(planning: &mut Planning, domain: &Domain) {
+    let wanted = planning.intentions.config.memory_kib;
+    let built = domain.memory.static_max_kib.or(planning.subject.describes(domain).map(|intent| intent.config.memory_max_kib));
+    let Some(target_kib) = domain.memory.target_kib.filter(|target| *target != wanted) else { return };
+    // More than it was built for takes a restart, which is shown as pending.
+    if built.is_some_and(|max| wanted > max) {
+        return;
+    }
+    let change = Change { field: "spec.memory.target".to_owned(), old: Some(size(target_kib)), new: Some(size(wanted)) };
+    let draft = step(planning, Group::Memory, vec![change], "its memory target was changed outside pinfold");
+    let free = planning.world.hypervisor.memory_free_kib.saturating_sub(planning.world.observed.dom0.memory_reserve_kib);
+    let more = wanted.saturating_sub(domain.memory.current_kib);
+    if more > free {
+        let message = format!("{} more are needed, and the host has {} to give", about(more), about(free));
+        planning.report.stalled("NotEnoughMemory", message.clone());
+        planning.drafts.push(draft.waiting(message));
+        return;
+    }
+    planning.attempt_live(draft, Request::SetMemory { target: target(domain), memory_kib: wanted }, Group::Memory);
+}
+
+/// vCPUs in use are asked for once: a guest may ignore that, and asking again would not help.
+fn vcpus(planning: &mut Planning, domain: &Domain) {
+    let (Some(record), Reading::Known(vcpus)) = (planning.subject.record, &domain.vcpus) else { return };
+    let wanted = planning.intentions.config.vcpus_online;
+    let online = vcpus.iter().filter(|vcpu| vcpu.online).count();
+    let asked = record.wanted.vcpus_online == wanted;
+    let fits = usize::try_from(wanted).is_ok_and(|wanted| wanted <= vcpus.len());
+    if asked || !fits || usize::try_from(wanted) == Ok(online) {
+        return;
+    }
+    let change = Change { field: "spec.vcpus.online".to_owned(), old: Some(online.to_string()), new: Some(wanted.to_string()) };
+    let draft = step(planning, Group::Vcpus, vec![change], "");
+    planning.attempt_live(draft, Request::SetVcpus { target: target(domain), online: wanted }, Group::Vcpus);
+}
+
+/// Writes down what is wanted and needs no step on the host.
+fn note(planning: &mut Planning, before: usize) {
+    let Some(record) = planning.subject.record else { return };
+    let steps = &planning.drafts[before..];
+    // A step that can go writes its own part; the rest follows when it is done.
+    if steps.iter().any(|draft| draft.item.operation.is_some()) {
+        return;
+    }
+    let mut wanted: VmConfig = planning.intentions.config.clone();
+    if !steps.is_empty() {
+        for group in [Group::Placement, Group::Sched, Group::Memory, Group::Vcpus] {
+            wanted = with_group(&wanted, &record.wanted, group);
+        }
+    }
+    let next = planning.next_record();
+    let input = &planning.subject.manifest;
+    let backoff = record.here.backoff.clone().filter(|last| !steps.is_empty() || (last.reason == CRASH_LOOP && last.input == *input));
+    let here = Here { ended: None, backoff, ..record.here.clone() };
+    let next = VmRecord { wanted, off_by_guest: None, here, ..next };
+    if next == *record {
+        return;
+    }
+    let changes: Vec<Change> = compare(&record.wanted, &next.wanted).into_iter().map(|field| field.change).collect();
+    let action = if changes.is_empty() { Action::Settle } else { Action::Change };
+    let draft = planning.draft(Rank::Record, action, Effect::Live).changes(changes).reason("nothing on the host differs; that is recorded");
+    planning.drafts.push(draft.now(Operation::records(vec![RecordEdit::Vm(Box::new(next))])));
+}

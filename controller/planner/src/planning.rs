@@ -1,0 +1,153 @@
+//! The whole plan of a host.
+
+use crate::create::Budget;
+use crate::status::Report;
+use crate::subjects::{Blocked, subjects};
+use crate::unknown;
+use crate::vms::{Context, domain_facts, plan_vm};
+use crate::world::{POOL0, World, lives};
+use crate::{Action, Disposition, Item, ObjectKind, ObjectRef, Observed, Plan, claims, draft::Draft, partitions};
+use protocol::{DomainState, Reading};
+use schema::desired::Desired;
+
+/// What should happen on one host, given what the commit in force says and what was found.
+///
+/// `desired` is `None` when the accepted commit cannot be read: then everything stays as its record last wanted it (guests still come back after a
+/// boot of the host or an end of their own), and no other change is planned.
+pub fn plan(desired: Option<&Desired>, observed: &Observed) -> Plan {
+    let pinned = observed.pool_id;
+    let declared = desired.map(|desired| desired.pool.id);
+    let pool_id = match (pinned, declared) {
+        (Some(pinned), Some(declared)) if pinned != declared => {
+            let message = format!(
+                "this host's state belongs to the Pool with id {pinned}, and the repository declares {declared}; nothing is done until they agree"
+            );
+            return unknown::plan(desired, observed, "OtherPool", &message);
+        }
+        (Some(id), _) | (None, Some(id)) => id,
+        (None, None) => return unknown::plan(desired, observed, "NothingAccepted", "no commit was accepted yet"),
+    };
+    match &observed.xen {
+        Reading::Unknown(cause) => unknown::plan(desired, observed, &cause.reason, &cause.message),
+        Reading::Known(xen) => known(&World::new(desired, observed, pool_id, xen)),
+    }
+}
+
+fn known(world: &World) -> Plan {
+    let (subjects, blocked) = subjects(world);
+    let partitions = partitions::partitions(world);
+    let (mut drafts, mut reports, layout) = partitions::plan_partitions(world, &partitions);
+    let cx = Context { world, layout: &layout };
+    // VMs that end come first: what they let go of counts for those that start.
+    let mut budget = Budget { releases: releases(world), ..Budget::default() };
+    for subject in &subjects {
+        let (own, report) = plan_vm(&cx, subject, &mut budget);
+        budget.releases.extend(own.iter().filter(|draft| releases_memory(draft)).map(|draft| draft.item.object.to_string()));
+        drafts.extend(own);
+        reports.push(report);
+    }
+    reports.extend(blocked.into_iter().map(blocked_report));
+    reports.extend(foreign(world));
+    reports.push(host(world, &budget));
+    finish(world, drafts, reports)
+}
+
+/// Ends under way, and domains that Xen is tearing down.
+fn releases(world: &World) -> Vec<String> {
+    let dying = world.domains.unwrap_or_default().iter().filter(|domain| !lives(domain));
+    dying.map(World::domain_name).collect()
+}
+
+fn releases_memory(draft: &Draft) -> bool {
+    matches!(draft.item.action, Action::Stop | Action::Delete | Action::CleanUp | Action::Settle)
+        && matches!(draft.item.disposition, Disposition::Now | Disposition::Waiting { .. })
+}
+
+fn finish(world: &World, drafts: Vec<Draft>, mut reports: Vec<Report>) -> Plan {
+    let items: Vec<Item> = claims::decide(world, drafts);
+    let commit = world.commit();
+    reports.sort_by(|a, b| a.object.cmp(&b.object));
+    let due = reports.iter().filter_map(|report| report.due).min();
+    let objects = reports.into_iter().map(|report| report.status(&items, commit.as_deref())).collect();
+    Plan { commit, items, objects, due }
+}
+
+fn blocked_report(blocked: Blocked) -> Report {
+    let mut report = Report::new(blocked.object);
+    if blocked.unknown {
+        report.unknown(blocked.reason, blocked.message);
+    } else {
+        report.stalled(blocked.reason, blocked.message);
+    }
+    report
+}
+
+/// What is on the host and is not ours: reported, never touched.
+fn foreign(world: &World) -> Vec<Report> {
+    let mut reports: Vec<Report> = world
+        .foreign_domains()
+        .map(|domain| {
+            let name = domain.name.clone().unwrap_or_else(|| format!("domid-{}", domain.domid));
+            let object = ObjectRef { kind: ObjectKind::ForeignDomain, name, uuid: Some(domain.uuid) };
+            let mut report = Report::new(object);
+            report.power = match domain.state {
+                DomainState::Running => "running".to_owned(),
+                DomainState::Paused => "paused".to_owned(),
+                DomainState::Shutdown(reason) => format!("ended: {}", crate::guest_ends::reason_text(reason)),
+                DomainState::Dying => "dying".to_owned(),
+            };
+            domain_facts(world, domain, &mut report);
+            report
+        })
+        .collect();
+    let partitions = partitions::partitions(world);
+    for pool in world.cpupools.unwrap_or_default() {
+        if pool.poolid == POOL0 || partitions.iter().any(|partition| pool.uuid == Some(partition.uuid)) {
+            continue;
+        }
+        let name = pool.name.clone().unwrap_or_else(|| format!("number-{}", pool.poolid));
+        let mut report = Report::new(ObjectRef { kind: ObjectKind::ForeignCpupool, name, uuid: pool.uuid });
+        report.power = "present".to_owned();
+        report.fact("cpupool", pool.poolid.to_string());
+        report.fact("pCPUs", pool.cpus.to_string());
+        report.fact("domains", pool.domains.to_string());
+        reports.push(report);
+    }
+    reports
+}
+
+fn host(world: &World, budget: &Budget) -> Report {
+    let mut report = Report::new(world.host());
+    let hypervisor = world.hypervisor;
+    report.power = "up".to_owned();
+    report.fact("xen", hypervisor.version.clone());
+    report.fact("pCPUs", world.topology.online.to_string());
+    if let Some(pool0) = world.pool0() {
+        report.fact("Pool-0", pool0.cpus.to_string());
+    }
+    report.fact("memory", crate::memory::about(hypervisor.memory_total_kib));
+    report.fact("memory free", crate::memory::about(hypervisor.memory_free_kib));
+    if budget.dom0_owns_it {
+        report.stalled(
+            "Dom0OwnsMemory",
+            format!(
+                "dom0 has {} and no limit, so nothing is left for guests; boot Xen with `dom0_mem=2048M,max:2048M` on its command line (GRUB_CMDLINE_XEN)",
+                crate::memory::about(hypervisor.dom0.memory_kib)
+            ),
+        );
+    }
+    if let Some(desired) = world.desired
+        && !desired.hosts.contains_key(&world.observed.host)
+    {
+        report.stalled("NotDeclared", format!("the repository has no Host named {}; declare it, or correct `host` in the daemon's configuration", world.observed.host));
+    }
+    if let Reading::Known(xen) = &world.observed.xen {
+        if let Reading::Unknown(cause) = &xen.cpupools {
+            report.unknown(&cause.reason, cause.message.clone());
+        }
+        if let Reading::Unknown(cause) = &xen.domains {
+            report.unknown(&cause.reason, cause.message.clone());
+        }
+    }
+    report
+}

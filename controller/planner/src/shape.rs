@@ -1,0 +1,228 @@
+//! The next step of every cpupool towards the pCPUs of its partition, within the law of cores.
+//!
+//! Invariants of every step: pCPU 0 and the last pCPU never leave Pool-0; no hard mask of a domain that runs is ever left with nothing (Xen would widen it to
+//! *all*, silently); what another partition wants is left free for it; nothing is removed before every mask in the pool lies in what stays.
+
+use crate::consent::Fate;
+use crate::partitions::Partition;
+use crate::world::{POOL0, World};
+use protocol::{CpuSet, Domain, DomainMasks, Reading, ShapeCpupool, Target};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+/// What is to be done about a cpupool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// It has exactly the pCPUs of its partition; its number.
+    Fits(u32),
+    /// This can be done now.
+    Step(ShapeCpupool),
+    /// Something of ours must happen first.
+    Waiting(String),
+    /// A person must act or approve.
+    Held(String),
+    /// The host cannot do it: a reason and a sentence.
+    Stalled(&'static str, String),
+    /// What is needed to decide is not known.
+    Unknown(String),
+}
+
+/// A shape that may depend on what the others do.
+enum Draft {
+    Decided(Shape),
+    /// Nothing can be done before one of these partitions gives up pCPUs; and this one cannot give up its own first.
+    Stuck(BTreeSet<Uuid>),
+}
+
+/// The shapes of all partitions, in their order. Domains in Pool-0 whose masks are in the way are added to `remask`.
+pub(crate) fn shapes(world: &World, partitions: &[Partition], remask: &mut BTreeSet<u32>) -> Vec<Shape> {
+    let drafts: Vec<Draft> = partitions.iter().map(|partition| draft(world, partitions, partition, remask)).collect();
+    let mut moving: BTreeSet<Uuid> = partitions
+        .iter()
+        .zip(&drafts)
+        .filter(|(partition, draft)| {
+            partition.fate == Fate::Removed || matches!(draft, Draft::Decided(Shape::Step(_) | Shape::Waiting(_)))
+        })
+        .map(|(partition, _)| partition.uuid)
+        .collect();
+    // Who waits for somebody that moves, moves too.
+    while let Some(next) = partitions.iter().zip(&drafts).find_map(|(partition, draft)| match draft {
+        Draft::Stuck(on) if !moving.contains(&partition.uuid) && !on.is_disjoint(&moving) => Some(partition.uuid),
+        _ => None,
+    }) {
+        moving.insert(next);
+    }
+    let names: BTreeMap<Uuid, &Partition> = partitions.iter().map(|partition| (partition.uuid, partition)).collect();
+    partitions
+        .iter()
+        .zip(drafts)
+        .map(|(partition, draft)| match draft {
+            Draft::Decided(shape) => shape,
+            Draft::Stuck(on) if moving.contains(&partition.uuid) => {
+                let on = on.iter().filter_map(|uuid| names.get(uuid)).map(|other| other.object.to_string());
+                Shape::Waiting(format!("{} gives up its cores", on.collect::<Vec<_>>().join(", ")))
+            }
+            Draft::Stuck(on) => Shape::Held(stuck(world, partition, on.iter().filter_map(|uuid| names.get(uuid).copied()))),
+        })
+        .collect()
+}
+
+fn stuck<'a>(world: &World, partition: &Partition, on: impl Iterator<Item = &'a Partition<'a>>) -> String {
+    let mut held = Vec::new();
+    for other in on {
+        match other.fate {
+            Fate::Orphaned { .. } => {
+                return format!("{} still has its cores and has no manifest; approve its removal, or restore its file", other.object);
+            }
+            _ => held.push(other.object.to_string()),
+        }
+    }
+    let inside: Vec<String> = partition.pool.into_iter().flat_map(|pool| world.domains_in(pool.poolid)).map(World::domain_name).collect();
+    format!(
+        "{} and {} want each other's cores and no core is free to swap through; stop {} for the time of the change, or leave one of its cores in place",
+        partition.object,
+        held.join(", "),
+        inside.join(" or ")
+    )
+}
+
+fn draft(world: &World, partitions: &[Partition], partition: &Partition, remask: &mut BTreeSet<u32>) -> Draft {
+    match sources(world, partitions, partition) {
+        Ok(sources) => step(world, partitions, partition, sources, remask),
+        Err(shape) => Draft::Decided(shape),
+    }
+}
+
+/// Where the pCPUs that a pool needs are now.
+#[derive(Default)]
+struct Sources {
+    current: CpuSet,
+    free: CpuSet,
+    pool0: CpuSet,
+    /// In pools of other partitions.
+    others: BTreeSet<Uuid>,
+}
+
+fn sources(world: &World, partitions: &[Partition], partition: &Partition) -> Result<Sources, Shape> {
+    let unknown = |what: &str| Shape::Unknown(format!("{what} are not known at present"));
+    let pools = world.cpupools.ok_or_else(|| unknown("the host's cpupools"))?;
+    world.domains.ok_or_else(|| unknown("the host's domains"))?;
+    let absent = world.topology.absent(&partition.cores);
+    if !absent.is_empty() {
+        let message = format!("this host has no online core {}; correct `spec.cores`, or bring it online", absent.join(", "));
+        return Err(Shape::Stalled("CoreAbsent", message));
+    }
+    if partition.wanted.contains(0) {
+        return Err(Shape::Stalled("CoreOfDom0", "pCPU 0 and its core always stay with dom0; choose another core".to_owned()));
+    }
+    let mut sources = Sources { current: partition.pool.map(|pool| pool.cpus.clone()).unwrap_or_default(), ..Sources::default() };
+    for cpu in partition.wanted.difference(&sources.current).iter() {
+        match pools.iter().find(|pool| pool.cpus.contains(cpu)) {
+            None => {
+                sources.free.insert(cpu);
+            }
+            Some(pool) if pool.poolid == POOL0 => {
+                sources.pool0.insert(cpu);
+            }
+            Some(pool) => match partitions.iter().find(|other| pool.uuid == Some(other.uuid)) {
+                Some(other) => {
+                    sources.others.insert(other.uuid);
+                }
+                None => {
+                    let name = pool.name.as_deref().unwrap_or("without a name");
+                    return Err(Shape::Held(format!(
+                        "pCPU {cpu} is in cpupool {name} (number {}), which is not pinfold's; take it out with `xl cpupool-cpu-remove`",
+                        pool.poolid
+                    )));
+                }
+            },
+        }
+    }
+    Ok(sources)
+}
+
+fn step(world: &World, partitions: &[Partition], partition: &Partition, sources: Sources, remask: &mut BTreeSet<u32>) -> Draft {
+    if let Some(shape) = pool0_keeps(world, &sources.pool0, remask) {
+        return Draft::Decided(shape);
+    }
+    let Sources { current, free, pool0: take, others } = sources;
+    let add = free.union(&take);
+    let after_add = current.union(&add);
+    let stays = after_add.intersection(&partition.wanted);
+    let surplus = current.difference(&partition.wanted);
+    let inside: Vec<&Domain> = partition.pool.into_iter().flat_map(|pool| world.domains_in(pool.poolid)).collect();
+    if let (Some(pool), true, true) = (partition.pool, add.is_empty() && surplus.is_empty(), others.is_empty()) {
+        return Draft::Decided(Shape::Fits(pool.poolid));
+    }
+    let removable = !stays.is_empty() || inside.is_empty();
+    let remove = if removable { surplus } else { CpuSet::new() };
+    if add.is_empty() && remove.is_empty() && !others.is_empty() {
+        return Draft::Stuck(others);
+    }
+    let masks = match masks(world, &inside, &stays, &after_add.difference(&remove)) {
+        Ok(masks) => masks,
+        Err(shape) => return Draft::Decided(shape),
+    };
+    let wanted_elsewhere: CpuSet = partitions
+        .iter()
+        .filter(|other| other.uuid != partition.uuid && other.fate != Fate::Removed)
+        .flat_map(|other| other.wanted.iter())
+        .collect();
+    let give = remove.difference(&wanted_elsewhere);
+    let name = partition.pool.and_then(|pool| pool.name.clone()).unwrap_or_else(|| partition.name.to_string());
+    Draft::Decided(Shape::Step(ShapeCpupool { uuid: partition.uuid, name, take, add, masks, remove, give }))
+}
+
+/// What keeps Pool-0 from giving these pCPUs up.
+fn pool0_keeps(world: &World, take: &CpuSet, remask: &mut BTreeSet<u32>) -> Option<Shape> {
+    if take.is_empty() {
+        return None;
+    }
+    let pool0 = world.pool0()?;
+    let rest = pool0.cpus.difference(take);
+    if rest.is_empty() {
+        return Some(Shape::Stalled("Pool0Empty", "Pool-0 would be left without a pCPU; dom0 needs one".to_owned()));
+    }
+    let mut ours = Vec::new();
+    for domain in world.domains_in(POOL0) {
+        let Reading::Known(vcpus) = &domain.vcpus else {
+            return Some(Shape::Unknown(format!("the vCPUs of {} are not known at present", World::domain_name(domain))));
+        };
+        if vcpus.iter().all(|vcpu| !vcpu.hard.is_disjoint(&rest)) {
+            continue;
+        }
+        if world.owner(domain).is_none() {
+            let name = domain.name.clone().unwrap_or_else(|| domain.domid.to_string());
+            return Some(Shape::Held(format!(
+                "{} is pinned to pCPUs of this partition and is not pinfold's; give it others with `xl vcpu-pin {name} all {rest}`",
+                World::domain_name(domain)
+            )));
+        }
+        remask.insert(domain.domid);
+        ours.push(World::domain_name(domain));
+    }
+    (!ours.is_empty()).then(|| Shape::Waiting(format!("{} gets other pCPUs of Pool-0", ours.join(", "))))
+}
+
+/// The masks of our domains in the pool, and whether what is removed harms nobody.
+fn masks(world: &World, inside: &[&Domain], stays: &CpuSet, rest: &CpuSet) -> Result<Vec<DomainMasks>, Shape> {
+    let mut masks = Vec::new();
+    for domain in inside {
+        let Reading::Known(vcpus) = &domain.vcpus else {
+            return Err(Shape::Unknown(format!("the vCPUs of {} are not known at present", World::domain_name(domain))));
+        };
+        if world.owner(domain).is_none() {
+            if vcpus.iter().any(|vcpu| vcpu.hard.is_disjoint(rest)) {
+                return Err(Shape::Held(format!(
+                    "{} is in this cpupool, pinned to pCPUs that are to leave it, and is not pinfold's; give it others with `xl vcpu-pin {} all {rest}`",
+                    World::domain_name(domain),
+                    domain.domid
+                )));
+            }
+        } else if domain.ready && vcpus.iter().any(|vcpu| vcpu.hard != *stays) {
+            let target = Target { domid: domain.domid, uuid: domain.uuid };
+            masks.push(DomainMasks { target, hard: vec![stays.clone(); vcpus.len()] });
+        }
+    }
+    Ok(masks)
+}

@@ -1,0 +1,139 @@
+//! Ending a domain gracefully: ask the guest, wait until the deadline that is on disk, then destroy.
+
+use crate::classify::{Group, of_group};
+use crate::consent::Fate;
+use crate::draft::{Draft, Rank, later, moment};
+use crate::live;
+use crate::record::{Here, Stopping, VmRecord};
+use crate::vms::{Planning, target};
+use crate::world::World;
+use crate::{Action, Cause, Change, Effect, Operation, RecordEdit};
+use jiff::SignedDuration;
+use protocol::{Domain, DomainState, Request};
+use schema::desired::Restarts;
+
+/// A domain that should not be there any more.
+pub(crate) fn plan_stop(planning: &mut Planning, domain: &Domain) {
+    let draft = end_draft(planning);
+    let why = draft.item.reason.clone();
+    let draft = next_step(planning, domain, draft, &why);
+    planning.drafts.push(draft);
+}
+
+/// The item that ends a VM's domain: the same in each of its phases.
+pub(crate) fn end_draft(planning: &Planning) -> Draft {
+    let cause = if planning.consent().is_empty() { Cause::Commit } else { Cause::Verb };
+    if planning.subject.fate == Fate::Removed {
+        let draft = planning.draft(Rank::Stop, Action::Delete, Effect::Delete);
+        return draft.cause(cause).reason("nothing declares it any more");
+    }
+    let change = Change { field: "spec.power".to_owned(), old: Some("running".to_owned()), new: Some("stopped".to_owned()) };
+    planning.draft(Rank::Stop, Action::Stop, Effect::Stop).cause(cause).changes(vec![change]).reason("it should be stopped")
+}
+
+/// Changes that need a restart: shown as pending, or brought about. Answers whether the domain is being ended for them.
+pub(crate) fn plan_restart(planning: &mut Planning, domain: &Domain) -> bool {
+    let changes = pending(planning, domain);
+    if changes.is_empty() {
+        return false;
+    }
+    let draft = planning.draft(Rank::Stop, Action::Change, Effect::Restart).changes(changes).reason("it takes a restart");
+    let approval = planning.world.approval(&draft.item.id).map(|_| RecordEdit::UseApproval(draft.item.id.clone()));
+    let allowed = planning.intentions.restarts == Restarts::Allow && planning.world.over_budget().is_none();
+    if approval.is_none() && !allowed && !planning.intentions.approved && stopping(planning, domain).is_none() {
+        planning.drafts.push(draft.at_next_start());
+        return false;
+    }
+    let approved = approval.is_some() || planning.intentions.approved;
+    planning.intentions.consent.extend(approval);
+    let draft = draft.cause(if approved { Cause::Verb } else { Cause::Commit });
+    let draft = next_step(planning, domain, draft, "it is restarted with a changed configuration");
+    planning.drafts.push(draft);
+    let start = planning.draft(Rank::Start, Action::Start, Effect::Create).reason("it is restarted with a changed configuration");
+    planning.drafts.push(start.waiting(format!("{} has stopped", planning.subject.object)));
+    true
+}
+
+/// What differs between how the domain was built and how it would be built now. Nothing, when nobody knows how it was built.
+fn pending(planning: &mut Planning, domain: &Domain) -> Vec<Change> {
+    let Some(intent) = planning.subject.describes(domain) else {
+        planning.report.fact("built", "unknown: its record does not describe this domain; known again from its next start");
+        return Vec::new();
+    };
+    let (built, wanted) = (&intent.config, &planning.intentions.config);
+    let mut changes = of_group(built, wanted, Group::Built);
+    // Beyond what the domain was built for, a live change is none.
+    if wanted.vcpus_online > built.vcpus_max {
+        changes.extend(of_group(built, wanted, Group::Vcpus));
+    }
+    if wanted.memory_kib > built.memory_max_kib {
+        changes.extend(of_group(built, wanted, Group::Memory));
+    }
+    changes
+}
+
+/// The graceful stop of this very domain, when one is under way.
+pub(crate) fn stopping<'a>(planning: &Planning<'_, 'a>, domain: &Domain) -> Option<&'a Stopping> {
+    let record = planning.subject.record?;
+    let same_boot = record.here.intent.as_ref().is_none_or(|intent| intent.boot_id == planning.world.hypervisor.boot_id);
+    record.here.stopping.as_ref().filter(|stop| stop.domid == domain.domid && same_boot)
+}
+
+fn next_step(planning: &mut Planning, domain: &Domain, draft: Draft, why: &str) -> Draft {
+    let now = planning.world.observed.now;
+    match stopping(planning, domain) {
+        None => ask(planning, domain, draft, why),
+        Some(stop) if now < stop.deadline => {
+            planning.report.due(stop.deadline);
+            draft.waiting(format!("the guest powers off; it is destroyed at {} if it does not", moment(stop.deadline)))
+        }
+        Some(_) => {
+            let draft = draft.reason(format!("{why}; the guest did not power off in time"));
+            destroy(planning, domain, draft)
+        }
+    }
+}
+
+/// Asks the guest. One that is paused cannot hear: it runs first, if it is where it belongs.
+fn ask(planning: &mut Planning, domain: &Domain, draft: Draft, why: &str) -> Draft {
+    if domain.state == DomainState::Paused
+        && let Some(unpause) = live::unpause(planning, domain)
+    {
+        return draft.now(unpause);
+    }
+    let now = planning.world.observed.now;
+    let timeout = planning.intentions.config.shutdown_timeout_s;
+    let span = SignedDuration::from_secs(i64::try_from(timeout).unwrap_or(i64::MAX));
+    let stop = Stopping { domid: domain.domid, since: now, deadline: later(now, span), why: why.to_owned() };
+    let record = planning.next_record();
+    let here = Here { stopping: Some(stop), ..record.here.clone() };
+    let record = VmRecord { here, off_by_guest: None, ..record };
+    let edits = planning.consent().into_iter().chain([RecordEdit::Vm(Box::new(record))]);
+    draft.now(Operation::xen(Request::ShutdownDomain { target: target(domain) }).before(edits))
+}
+
+/// Destroys a domain whose end is decided, and forgets it.
+pub(crate) fn destroy(planning: &mut Planning, domain: &Domain, draft: Draft) -> Draft {
+    let record = planning.next_record();
+    let here = Here { intent: None, stopping: None, ..record.here.clone() };
+    let record = RecordEdit::Vm(Box::new(VmRecord { here, ..record }));
+    let operation = Operation::xen(Request::DestroyDomain { target: target(domain) }).before(planning.consent()).on_success([record]);
+    planning.attempt(draft, operation, "DestroyFailed")
+}
+
+/// A stop that nobody wants any more: it cannot be taken back, but the domain is not destroyed for it.
+pub(crate) fn withdrawn(planning: &mut Planning, domain: &Domain) -> bool {
+    let Some(stop) = stopping(planning, domain) else { return false };
+    let draft = planning.draft(Rank::Record, Action::Settle, Effect::Live);
+    if planning.world.observed.now < stop.deadline {
+        planning.report.due(stop.deadline);
+        let on = format!("{} was asked to power off ({}), which is not wanted any more; if it does, it is started again", World::domain_name(domain), stop.why);
+        planning.drafts.push(draft.reason("a stop was withdrawn").waiting(on));
+        return true;
+    }
+    let record = planning.subject.base_record(planning.world);
+    let here = Here { stopping: None, ..record.here.clone() };
+    let edit = RecordEdit::Vm(Box::new(VmRecord { here, ..record }));
+    planning.drafts.push(draft.reason("a stop was withdrawn, and the guest went on running").now(Operation::records(vec![edit])));
+    true
+}

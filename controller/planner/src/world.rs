@@ -1,0 +1,149 @@
+//! The observation, indexed for planning: what is ours, what is foreign, and what is unknown.
+
+use crate::cores::Topology;
+use crate::record::{Grant, Grants, OverBudget, PartitionRecord, VmRecord};
+use crate::{ObjectKind, ObjectRef, Observed, observed::UnderWay};
+use protocol::{Cpupool, Domain, DomainState, Hypervisor, Lock, Observation, Reading};
+use schema::desired::Desired;
+use uuid::Uuid;
+
+/// Xen's number of the pool that holds dom0.
+pub(crate) const POOL0: u32 = 0;
+
+/// Everything planning looks at, when Xen could be read and the Pool is the one this host is pinned to.
+pub(crate) struct World<'a> {
+    pub(crate) desired: Option<&'a Desired>,
+    pub(crate) observed: &'a Observed,
+    pub(crate) pool_id: Uuid,
+    pub(crate) hypervisor: &'a Hypervisor,
+    /// `None`: unknown.
+    pub(crate) cpupools: Option<&'a [Cpupool]>,
+    /// `None`: unknown.
+    pub(crate) domains: Option<&'a [Domain]>,
+    pub(crate) topology: Topology,
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn new(
+        desired: Option<&'a Desired>,
+        observed: &'a Observed,
+        pool_id: Uuid,
+        xen: &'a Observation,
+    ) -> Self {
+        Self {
+            desired,
+            observed,
+            pool_id,
+            hypervisor: &xen.hypervisor,
+            cpupools: xen.cpupools.known().map(Vec::as_slice),
+            domains: xen.domains.known().map(Vec::as_slice),
+            topology: Topology::new(&xen.hypervisor.pcpus),
+        }
+    }
+
+    /// The commit in force.
+    pub(crate) fn commit(&self) -> Option<String> {
+        self.observed.accepted.as_ref().map(|commit| commit.id.clone())
+    }
+
+    pub(crate) fn host(&self) -> ObjectRef {
+        ObjectRef { kind: ObjectKind::Host, name: self.observed.host.to_string(), uuid: None }
+    }
+
+    pub(crate) fn vm_record(&self, uuid: Uuid) -> Option<&'a Reading<VmRecord>> {
+        self.observed.records.vms.get(&uuid)
+    }
+
+    pub(crate) fn partition_record(&self, uuid: Uuid) -> Option<&'a Reading<PartitionRecord>> {
+        self.observed.records.partitions.get(&uuid)
+    }
+
+    /// The VM that a domain is an incarnation of, when it is ours.
+    ///
+    /// A mark of our Pool that agrees with the handle Xen keeps proves it. Without a mark, a record does that says we were about to build it:
+    /// the worker may have died before the mark was written. A mark of another Pool never is ours.
+    pub(crate) fn owner(&self, domain: &Domain) -> Option<Uuid> {
+        match domain.mark {
+            Some(mark) => (mark.pool_id == self.pool_id && mark.uuid == domain.uuid).then_some(domain.uuid),
+            None => match self.vm_record(domain.uuid)? {
+                Reading::Known(record) => record.here.intent.is_some().then_some(domain.uuid),
+                Reading::Unknown(_) => Some(domain.uuid),
+            },
+        }
+    }
+
+    /// Domains that are not ours.
+    pub(crate) fn foreign_domains(&self) -> impl Iterator<Item = &'a Domain> {
+        self.domains.unwrap_or_default().iter().filter(|domain| self.owner(domain).is_none())
+    }
+
+    /// The cpupool with an identity.
+    pub(crate) fn cpupool(&self, uuid: Uuid) -> Option<&'a Cpupool> {
+        self.cpupools?.iter().find(|pool| pool.uuid == Some(uuid) && pool.poolid != POOL0)
+    }
+
+    pub(crate) fn pool0(&self) -> Option<&'a Cpupool> {
+        self.cpupools?.iter().find(|pool| pool.poolid == POOL0)
+    }
+
+    /// Domains in a cpupool that are not being torn down.
+    pub(crate) fn domains_in(&self, poolid: u32) -> impl Iterator<Item = &'a Domain> {
+        self.domains
+            .unwrap_or_default()
+            .iter()
+            .filter(move |domain| domain.poolid == Some(poolid) && domain.state != DomainState::Dying)
+    }
+
+    /// The operation that works on an object now.
+    pub(crate) fn under_way(&self, object: &ObjectRef) -> Option<&'a UnderWay> {
+        self.observed.operations.iter().find(|operation| {
+            let same = operation.object.kind == object.kind
+                && match (operation.object.uuid, object.uuid) {
+                    (Some(a), Some(b)) => a == b,
+                    _ => operation.object.name == object.name,
+                };
+            let locked = object.kind == ObjectKind::VirtualMachine
+                && object.uuid.is_some_and(|uuid| {
+                    operation.request.as_ref().is_some_and(|request| request.locks().contains(&Lock::Vm(uuid)))
+                });
+            same || locked
+        })
+    }
+
+    /// The grants, when they are known; no grants are an empty list.
+    pub(crate) fn grants(&self) -> Option<Grants> {
+        match &self.observed.records.grants {
+            None => Some(Grants { version: crate::record::RECORD_VERSION, ..Grants::default() }),
+            Some(grants) => grants.known().cloned(),
+        }
+    }
+
+    pub(crate) fn grant(&self, uuid: Uuid) -> Option<&'a Grant> {
+        self.observed.records.grants.as_ref()?.known()?.removed.get(&uuid)
+    }
+
+    /// The budget that the accepted commit exceeds.
+    pub(crate) fn over_budget(&self) -> Option<&'a OverBudget> {
+        let over = self.observed.records.grants.as_ref()?.known()?.over_budget.as_ref()?;
+        let accepted = self.observed.accepted.as_ref()?;
+        (over.commit == accepted.id).then_some(over)
+    }
+
+    /// A person's approval of an item, while it lasts.
+    pub(crate) fn approval(&self, item: &str) -> Option<&'a crate::record::Approval> {
+        self.observed.records.approvals.get(item).filter(|approval| approval.expires > self.observed.now)
+    }
+
+    /// What a domain is called in messages.
+    pub(crate) fn domain_name(domain: &Domain) -> String {
+        match &domain.name {
+            Some(name) => format!("domain {name} (domid {})", domain.domid),
+            None => format!("domain {}", domain.domid),
+        }
+    }
+}
+
+/// Whether a domain is more than a remainder that Xen tears down.
+pub(crate) fn lives(domain: &Domain) -> bool {
+    domain.state != DomainState::Dying
+}
