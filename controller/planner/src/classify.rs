@@ -105,11 +105,7 @@ fn boot_fields(boot: &BootConfig) -> Vec<Field> {
 fn disk_fields(disk: &Disk) -> Vec<Field> {
     let Disk { name, target, path, read_only } = disk;
     let field = |field: &str, value: String| (format!("spec.disks[{name}].{field}"), Group::Built, Some(value));
-    vec![
-        field("target", target.clone()),
-        field("path", path.clone()),
-        field("readOnly", read_only.to_string()),
-    ]
+    vec![field("target", target.clone()), field("path", path.clone()), field("readOnly", read_only.to_string())]
 }
 
 fn nic_fields(devid: usize, nic: &Nic) -> Vec<Field> {

@@ -55,7 +55,9 @@ pub(crate) fn removal_id(object: &ObjectRef) -> String {
 fn orphan_until(world: &World, id: &str) -> String {
     match world.over_budget() {
         Some(_) => format!("{}; `pinfold approve {id}` removes it", over_budget_text(world)),
-        None => format!("it has no manifest and no commit was allowed to remove it (orphaned); `pinfold approve {id}` removes it, restoring its file keeps it"),
+        None => format!(
+            "it has no manifest and no commit was allowed to remove it (orphaned); `pinfold approve {id}` removes it, restoring its file keeps it"
+        ),
     }
 }
 
@@ -63,6 +65,9 @@ fn orphan_until(world: &World, id: &str) -> String {
 pub(crate) fn over_budget_text(world: &World) -> String {
     world.over_budget().map_or_else(String::new, |over| {
         let commit: String = over.commit.chars().take(12).collect();
-        format!("commit {commit} removes {} objects and its budget is {} (`spec.changes.maxDeletions`)", over.removals, over.budget)
+        format!(
+            "commit {commit} removes {} objects and its budget is {} (`spec.changes.maxDeletions`)",
+            over.removals, over.budget
+        )
     })
 }

@@ -18,10 +18,8 @@ pub(crate) struct Topology {
 impl Topology {
     /// The topology that these pCPUs make.
     pub(crate) fn new(pcpus: &[Pcpu]) -> Self {
-        let mut topology = Self {
-            all: CpuSet::first(pcpus.iter().map(|pcpu| pcpu.id + 1).max().unwrap_or(0)),
-            ..Self::default()
-        };
+        let mut topology =
+            Self { all: CpuSet::first(pcpus.iter().map(|pcpu| pcpu.id + 1).max().unwrap_or(0)), ..Self::default() };
         for pcpu in pcpus.iter().filter(|pcpu| pcpu.online) {
             topology.cores.entry(format!("{}.{}", pcpu.socket, pcpu.core)).or_default().insert(pcpu.id);
             topology.online.insert(pcpu.id);
@@ -42,6 +40,11 @@ impl Topology {
     /// Whether a stored mask means "all": Xen keeps bits of pCPUs that do not exist, and of pCPUs in other pools.
     pub(crate) fn is_all(&self, mask: &CpuSet) -> bool {
         self.online.is_subset(mask)
+    }
+
+    /// A stored mask for people.
+    pub(crate) fn mask_text(&self, mask: &CpuSet) -> String {
+        if self.is_all(mask) { "all".to_owned() } else { mask.intersection(&self.online).to_string() }
     }
 
     /// Whether two stored masks mean the same.

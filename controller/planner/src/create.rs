@@ -71,14 +71,26 @@ fn operation(planning: &Planning, config: &VmConfig, cpupool: Option<Uuid>, mask
         vcpus_online: config.vcpus_online,
         memory_kib: config.memory_kib,
         memory_max_kib: config.memory_max_kib,
-        placement: Placement { cpupool, hard: (0..config.vcpus_max).map(|_| mask.clone()).collect(), sched: config.sched },
+        placement: Placement {
+            cpupool,
+            hard: (0..config.vcpus_max).map(|_| mask.clone()).collect(),
+            sched: config.sched,
+        },
         boot: config.boot.clone(),
         disks: config
             .disks
             .iter()
-            .map(|Disk { target, path, read_only, .. }| DiskConfig { target: target.clone(), path: path.clone(), read_only: *read_only })
+            .map(|Disk { target, path, read_only, .. }| DiskConfig {
+                target: target.clone(),
+                path: path.clone(),
+                read_only: *read_only,
+            })
             .collect(),
-        nics: config.nics.iter().map(|nic| NicConfig { mac: nic.mac.to_string(), bridge: nic.bridge.clone() }).collect(),
+        nics: config
+            .nics
+            .iter()
+            .map(|nic| NicConfig { mac: nic.mac.to_string(), bridge: nic.bridge.clone() })
+            .collect(),
         memory_reserve_kib: world.observed.dom0.memory_reserve_kib,
     };
     let mut operation = Operation::xen(Request::CreateDomain(Box::new(request)))
@@ -116,8 +128,9 @@ fn problems(planning: &mut Planning, config: &VmConfig, budget: &mut Budget) -> 
 pub(crate) fn twin(planning: &Planning) -> Option<Problem> {
     let subject = planning.subject;
     let domains = planning.world.domains.unwrap_or_default();
-    if let Some(domain) = subject.dying.iter().find(|domain| !domain.disks.is_empty() || !domain.nics.is_empty()) {
-        return Some(Problem::Waiting(format!("domain {} of it is torn down and lets go of its devices", domain.domid)));
+    // Not even a remainder: the worker refuses a second domain of one UUID in whatever state, and a backend may still hold its disks.
+    if let Some(domain) = subject.dying.first() {
+        return Some(Problem::Waiting(format!("domain {} of it is torn down", domain.domid)));
     }
     let other = domains.iter().find(|domain| {
         let same = domain.uuid == subject.uuid || domain.name.as_deref() == Some(subject.name.as_str());
@@ -129,7 +142,9 @@ pub(crate) fn twin(planning: &Planning) -> Option<Problem> {
         Some(_) => Problem::Waiting(format!("{name}, another VM of this Pool, gives up its {which}")),
         None => Problem::Stalled(
             "ForeignTwin",
-            format!("{name} has its {which} and is not pinfold's, so it is not created; end that domain, or give one of them another {which}"),
+            format!(
+                "{name} has its {which} and is not pinfold's, so it is not created; end that domain, or give one of them another {which}"
+            ),
         ),
     })
 }
@@ -163,7 +178,8 @@ fn bridges(world: &World, config: &VmConfig) -> Vec<Problem> {
     let missing = config.nics.iter().filter(|nic| !world.observed.dom0.bridges.contains(&nic.bridge));
     missing
         .map(|nic| {
-            let message = format!("dom0 has no bridge {} (NIC {}); make it, or correct the Network", nic.bridge, nic.name);
+            let message =
+                format!("dom0 has no bridge {} (NIC {}); make it, or correct the Network", nic.bridge, nic.name);
             Problem::Stalled("BridgeMissing", message)
         })
         .collect()
@@ -171,16 +187,28 @@ fn bridges(world: &World, config: &VmConfig) -> Vec<Problem> {
 
 /// Two NICs with one address on a bridge make both unreachable.
 fn macs(planning: &Planning, config: &VmConfig) -> Vec<Problem> {
-    let others: Vec<&Domain> =
-        planning.world.domains.unwrap_or_default().iter().filter(|domain| planning.world.owner(domain) != Some(planning.subject.uuid)).collect();
+    let others: Vec<&Domain> = planning
+        .world
+        .domains
+        .unwrap_or_default()
+        .iter()
+        .filter(|domain| planning.world.owner(domain) != Some(planning.subject.uuid))
+        .collect();
     let mut problems = Vec::new();
     for nic in &config.nics {
         let mac = nic.mac.to_string();
-        let Some(other) = others.iter().find(|domain| domain.nics.iter().any(|theirs| theirs.mac.eq_ignore_ascii_case(&mac))) else { continue };
+        let Some(other) =
+            others.iter().find(|domain| domain.nics.iter().any(|theirs| theirs.mac.eq_ignore_ascii_case(&mac)))
+        else {
+            continue;
+        };
         let name = World::domain_name(other);
         problems.push(match planning.world.owner(other) {
             Some(_) => Problem::Waiting(format!("{name} gives up MAC {mac}")),
-            None => Problem::Stalled("MacInUse", format!("{name}, which is not pinfold's, has MAC {mac} (NIC {}); give it another", nic.name)),
+            None => Problem::Stalled(
+                "MacInUse",
+                format!("{name}, which is not pinfold's, has MAC {mac} (NIC {}); give it another", nic.name),
+            ),
         });
     }
     problems
@@ -195,7 +223,11 @@ fn memory(world: &World, config: &VmConfig, budget: &mut Budget) -> Option<Probl
         return None;
     }
     let have = free.saturating_sub(reserve);
-    let planned = if budget.planned_kib == 0 { String::new() } else { format!(", {} of it for VMs started before", about(budget.planned_kib)) };
+    let planned = if budget.planned_kib == 0 {
+        String::new()
+    } else {
+        format!(", {} of it for VMs started before", about(budget.planned_kib))
+    };
     let short = format!("it needs {}, and the host has {} to give{planned}", about(need), about(have));
     if world.hypervisor.dom0.memory_max_kib.is_none() && free < need + reserve {
         budget.dom0_owns_it = true;

@@ -68,7 +68,9 @@ pub fn manifest_digest(vm: &Vm) -> String {
     } = vm;
     let mut text = Lines(String::new());
     text.line("name", Some(name));
-    labels.iter().for_each(|(key, value)| text.line(&format!("label {key:?}"), Some(format!("{value:?}"))));
+    for (key, value) in labels {
+        text.line(&format!("label {key:?}"), Some(format!("{value:?}")));
+    }
     text.line("host", Some(host));
     text.line("kind", Some(format!("{kind:?}")));
     text.line("power", power.map(|power| format!("{power:?}")));
@@ -97,7 +99,9 @@ pub fn manifest_digest(vm: &Vm) -> String {
     }
     text.line("shutdown timeout", shutdown_timeout.map(schema::units::Span::as_secs));
     text.line("protect", protect.then_some(true));
-    formerly.iter().for_each(|name| text.line("formerly", Some(name)));
+    for name in formerly {
+        text.line("formerly", Some(name));
+    }
     text.line("uuid", *uuid);
     sha256(&text.0)
 }

@@ -97,12 +97,7 @@ impl Draft {
 impl Operation {
     /// Work of a worker.
     pub(crate) fn xen(request: protocol::Request) -> Self {
-        Self {
-            before: Vec::new(),
-            work: Work::Xen(Box::new(request)),
-            on_success: Vec::new(),
-            on_failure: Vec::new(),
-        }
+        Self { before: Vec::new(), work: Work::Xen(Box::new(request)), on_success: Vec::new(), on_failure: Vec::new() }
     }
 
     /// Nothing but records.

@@ -35,12 +35,16 @@ fn fact<'a>(world: &World<'a>, what: &str, path: &str) -> Result<&'a FileFact, P
     let dom0 = &world.observed.dom0;
     if !allowed(world, path) {
         let folders = dom0.allow_paths.join(", ");
-        let message = format!("{what} {path} is in no folder that manifests may name on this host ({folders}); move it, or extend `allowPaths` in the host's configuration");
+        let message = format!(
+            "{what} {path} is in no folder that manifests may name on this host ({folders}); move it, or extend `allowPaths` in the host's configuration"
+        );
         return Err(Problem::Stalled("PathNotAllowed", message));
     }
     match dom0.files.get(path) {
         Some(FileFact::Missing) => Err(missing(what, path)),
-        Some(FileFact::Unusable(why)) => Err(Problem::Stalled("FileUnusable", format!("{what} {path} cannot be used: {why}"))),
+        Some(FileFact::Unusable(why)) => {
+            Err(Problem::Stalled("FileUnusable", format!("{what} {path} cannot be used: {why}")))
+        }
         Some(fact) => Ok(fact),
         None if dom0.files_complete => Err(missing(what, path)),
         None => Err(Problem::Unknown("FileUnknown", format!("whether {what} {path} exists is not known"))),
@@ -83,7 +87,10 @@ fn open_problem(planning: &Planning, disk: &Disk) -> Option<Problem> {
         Some(_) => Problem::Waiting(format!("{name}, another VM of this Pool, closes {}", disk.path)),
         None => Problem::Stalled(
             "DiskInUse",
-            format!("disk {}: {name}, which is not pinfold's, has {} open; end that domain, or name another disk", disk.name, disk.path),
+            format!(
+                "disk {}: {name}, which is not pinfold's, has {} open; end that domain, or name another disk",
+                disk.name, disk.path
+            ),
         ),
     })
 }

@@ -39,7 +39,8 @@ pub(crate) fn plan_ended(planning: &mut Planning, domain: &Domain, reason: Shutd
         return;
     }
     if stopping {
-        let draft = planning.draft(Rank::Clear, Action::Stop, Effect::Stop).reason("it was asked to power off, and did");
+        let draft =
+            planning.draft(Rank::Clear, Action::Stop, Effect::Stop).reason("it was asked to power off, and did");
         let draft = stop::destroy(planning, domain, draft);
         planning.drafts.push(draft);
         start_waits(planning, None);
@@ -64,8 +65,12 @@ fn settle(planning: &mut Planning, domain: &Domain, reason: ShutdownReason) {
     let stays_off = ended.decision == Decision::StayOff;
     let off_by_guest = stays_off.then(|| OffByGuest { manifest: record.manifest.clone(), reason, since: ended.at });
     let crash = matches!(reason, ShutdownReason::Crash | ShutdownReason::Watchdog);
-    let backoff = if crash && !stays_off && !known { Some(crash_backoff(planning, reason)) } else { record.here.backoff.clone() };
-    let until = backoff.as_ref().filter(|backoff| backoff.reason == CRASH_LOOP && backoff.until > now).map(|backoff| backoff.until);
+    let backoff =
+        if crash && !stays_off && !known { Some(crash_backoff(planning, reason)) } else { record.here.backoff.clone() };
+    let until = backoff
+        .as_ref()
+        .filter(|backoff| backoff.reason == CRASH_LOOP && backoff.until > now)
+        .map(|backoff| backoff.until);
     let here = Here { ended: Some(ended), stopping: None, backoff, ..record.here.clone() };
     let record = VmRecord { off_by_guest, here, ..record };
     let gone = VmRecord { here: Here { intent: None, ..record.here.clone() }, ..record.clone() };
@@ -89,7 +94,8 @@ fn start_waits(planning: &mut Planning, until: Option<jiff::Timestamp>) {
         Some(until) => format!("the domain that ended is cleared away, and then until {}", moment(until)),
         None => "the domain that ended is cleared away".to_owned(),
     };
-    let draft = planning.draft(Rank::Start, Action::Start, Effect::Create).cause(Cause::Guest).reason("its guest ended");
+    let draft =
+        planning.draft(Rank::Start, Action::Start, Effect::Create).cause(Cause::Guest).reason("its guest ended");
     planning.drafts.push(draft.waiting(on));
 }
 

@@ -34,14 +34,15 @@ pub(crate) fn plan_live(planning: &mut Planning, domain: &Domain) {
 }
 
 /// What a group's step is called and caused by.
-fn step(planning: &Planning, group: Group, changes: Vec<Change>, drift: &str) -> Draft {
+fn step(planning: &Planning, group: Group, changes: Vec<Change>, meddled: &str) -> Draft {
     let committed = planning
         .subject
         .record
         .is_none_or(|record| !of_group(&record.wanted, &planning.intentions.config, group).is_empty());
-    let (action, cause, reason) = match committed {
-        true => (Action::Change, Cause::Commit, "it is not as declared"),
-        false => (Action::Repair, Cause::Drift, drift),
+    let (action, cause, reason) = if committed {
+        (Action::Change, Cause::Commit, "it is not as declared")
+    } else {
+        (Action::Repair, Cause::Drift, meddled)
     };
     planning.draft(Rank::Change, action, Effect::Live).cause(cause).changes(changes).reason(reason)
 }
@@ -55,7 +56,11 @@ impl Planning<'_, '_> {
         if let Some(last) = last.filter(|last| last.input == input && last.until > now) {
             self.report.stalled(&last.reason, last.message.clone());
             self.report.due(last.until);
-            return draft.waiting(format!("the next try at {}, after {} failure(s)", moment(last.until), last.failures));
+            return draft.waiting(format!(
+                "the next try at {}, after {} failure(s)",
+                moment(last.until),
+                last.failures
+            ));
         }
         let failed = RecordEdit::VmFailed(self.subject.uuid, next_backoff(now, last, reason, &input));
         draft.now(operation.on_failure(failed))
@@ -87,9 +92,12 @@ fn rename(planning: &mut Planning, domain: &Domain) {
         .cause(if renamed { Cause::Commit } else { Cause::Drift })
         .changes(vec![change])
         .reason(if renamed { "it has a new name" } else { "its domain was renamed outside pinfold" });
-    let taken = planning.world.domains.unwrap_or_default().iter().find(|other| {
-        other.domid != domain.domid && lives(other) && other.name.as_deref() == Some(name.as_str())
-    });
+    let taken = planning
+        .world
+        .domains
+        .unwrap_or_default()
+        .iter()
+        .find(|other| other.domid != domain.domid && lives(other) && other.name.as_deref() == Some(name.as_str()));
     if let Some(other) = taken {
         let message = format!("{} has the name {name} already", World::domain_name(other));
         planning.report.stalled("NameTaken", message.clone());
@@ -113,15 +121,20 @@ fn placement(planning: &mut Planning, domain: &Domain) -> bool {
         planning.report.unknown("CpupoolsUnknown", "the host's cpupools are not known at present");
         return false;
     };
-    let (from, to) = (pools.iter().find(|pool| Some(pool.poolid) == domain.poolid), spot(planning.cx, &planning.intentions.config));
-    let drift = "its placement was changed outside pinfold";
+    let (from, to) =
+        (pools.iter().find(|pool| Some(pool.poolid) == domain.poolid), spot(planning.cx, &planning.intentions.config));
+    let meddled = "its placement was changed outside pinfold";
     let Spot { cpupool, poolid, mask } = match to {
         Ok(spot) => spot,
         Err(problem) => {
             free_pool0(planning, domain, vcpus.len());
             let config = &planning.intentions.config;
-            let changes = planning.subject.record.map(|record| of_group(&record.wanted, config, Group::Placement)).unwrap_or_default();
-            let draft = step(planning, Group::Placement, changes, drift);
+            let changes = planning
+                .subject
+                .record
+                .map(|record| of_group(&record.wanted, config, Group::Placement))
+                .unwrap_or_default();
+            let draft = step(planning, Group::Placement, changes, meddled);
             let on = problem.note(&mut planning.report);
             planning.drafts.push(draft.waiting(on));
             return false;
@@ -138,7 +151,7 @@ fn placement(planning: &mut Planning, domain: &Domain) -> bool {
             old: from.map(|pool| pool_name(pool.poolid, pool.name.as_ref())),
             new: to.map(|pool| pool_name(pool.poolid, pool.name.as_ref())),
         };
-        let draft = step(planning, Group::Placement, vec![change], drift);
+        let draft = step(planning, Group::Placement, vec![change], meddled);
         let placement = Placement { cpupool, hard: vec![mask; vcpus.len()], sched: planning.intentions.config.sched };
         planning.attempt_live(draft, Request::MoveDomain { target: target(domain), placement }, Group::Placement);
         return false;
@@ -146,18 +159,18 @@ fn placement(planning: &mut Planning, domain: &Domain) -> bool {
     let wrong = vcpus.iter().find(|vcpu| !planning.world.topology.same_mask(&vcpu.hard, &mask));
     let Some(wrong) = wrong else { return true };
     let change = mask_change(planning.world, &wrong.hard, &mask);
-    let draft = step(planning, Group::Placement, vec![change], drift);
+    let draft = step(planning, Group::Placement, vec![change], meddled);
     let request = Request::SetAffinity { target: target(domain), hard: vec![mask; vcpus.len()] };
     planning.attempt_live(draft, request, Group::Placement);
     false
 }
 
 fn mask_change(world: &World, old: &CpuSet, new: &CpuSet) -> Change {
-    let text = |mask: &CpuSet| match world.topology.is_all(mask) {
-        true => "all".to_owned(),
-        false => mask.intersection(&world.topology.online).to_string(),
-    };
-    Change { field: "hard affinity".to_owned(), old: Some(text(old)), new: Some(text(new)) }
+    Change {
+        field: "hard affinity".to_owned(),
+        old: Some(world.topology.mask_text(old)),
+        new: Some(world.topology.mask_text(new)),
+    }
 }
 
 /// A domain in Pool-0 that waits for its partition, but is pinned to a pCPU that the partition waits for: it lets go of it.
@@ -182,7 +195,8 @@ fn paused(planning: &mut Planning, domain: &Domain) {
         return;
     }
     let Some(operation) = unpause(planning, domain) else { return };
-    let change = Change { field: "spec.power".to_owned(), old: Some("paused".to_owned()), new: Some("running".to_owned()) };
+    let change =
+        Change { field: "spec.power".to_owned(), old: Some("paused".to_owned()), new: Some("running".to_owned()) };
     let draft = planning
         .draft(Rank::Change, Action::Repair, Effect::Live)
         .cause(Cause::Drift)
@@ -196,7 +210,8 @@ fn paused(planning: &mut Planning, domain: &Domain) {
 pub(crate) fn unpause(planning: &Planning, domain: &Domain) -> Option<Operation> {
     let Reading::Known(vcpus) = &domain.vcpus else { return None };
     let Ok(Spot { cpupool, poolid, mask }) = spot(planning.cx, &planning.intentions.config) else { return None };
-    let right = domain.poolid == Some(poolid) && vcpus.iter().all(|vcpu| planning.world.topology.same_mask(&vcpu.hard, &mask));
+    let right =
+        domain.poolid == Some(poolid) && vcpus.iter().all(|vcpu| planning.world.topology.same_mask(&vcpu.hard, &mask));
     right.then(|| {
         let placement = Placement { cpupool, hard: vec![mask; vcpus.len()], sched: planning.intentions.config.sched };
         Operation::xen(Request::UnpauseDomain { target: target(domain), placement })
@@ -213,7 +228,11 @@ fn sched(planning: &mut Planning, domain: &Domain) {
     let changes: Vec<Change> = values
         .into_iter()
         .filter(|(_, old, new)| old != new)
-        .map(|(field, old, new)| Change { field: field.to_owned(), old: Some(old.to_string()), new: Some(new.to_string()) })
+        .map(|(field, old, new)| Change {
+            field: field.to_owned(),
+            old: Some(old.to_string()),
+            new: Some(new.to_string()),
+        })
         .collect();
     if !changes.is_empty() {
         let draft = step(planning, Group::Sched, changes, "its share of the processors was changed outside pinfold");
@@ -224,15 +243,18 @@ fn sched(planning: &mut Planning, domain: &Domain) {
 /// The target is what counts, not what the guest makes of it: a guest may be slow, or have no balloon driver.
 fn memory(planning: &mut Planning, domain: &Domain) {
     let wanted = planning.intentions.config.memory_kib;
-    let built = domain.memory.static_max_kib.or(planning.subject.describes(domain).map(|intent| intent.config.memory_max_kib));
+    let built =
+        domain.memory.static_max_kib.or(planning.subject.describes(domain).map(|intent| intent.config.memory_max_kib));
     let Some(target_kib) = domain.memory.target_kib.filter(|target| *target != wanted) else { return };
     // More than it was built for takes a restart, which is shown as pending.
     if built.is_some_and(|max| wanted > max) {
         return;
     }
-    let change = Change { field: "spec.memory.target".to_owned(), old: Some(size(target_kib)), new: Some(size(wanted)) };
+    let change =
+        Change { field: "spec.memory.target".to_owned(), old: Some(size(target_kib)), new: Some(size(wanted)) };
     let draft = step(planning, Group::Memory, vec![change], "its memory target was changed outside pinfold");
-    let free = planning.world.hypervisor.memory_free_kib.saturating_sub(planning.world.observed.dom0.memory_reserve_kib);
+    let free =
+        planning.world.hypervisor.memory_free_kib.saturating_sub(planning.world.observed.dom0.memory_reserve_kib);
     let more = wanted.saturating_sub(domain.memory.current_kib);
     if more > free {
         let message = format!("{} more are needed, and the host has {} to give", about(more), about(free));
@@ -253,7 +275,8 @@ fn vcpus(planning: &mut Planning, domain: &Domain) {
     if asked || !fits || usize::try_from(wanted) == Ok(online) {
         return;
     }
-    let change = Change { field: "spec.vcpus.online".to_owned(), old: Some(online.to_string()), new: Some(wanted.to_string()) };
+    let change =
+        Change { field: "spec.vcpus.online".to_owned(), old: Some(online.to_string()), new: Some(wanted.to_string()) };
     let draft = step(planning, Group::Vcpus, vec![change], "");
     planning.attempt_live(draft, Request::SetVcpus { target: target(domain), online: wanted }, Group::Vcpus);
 }
@@ -274,7 +297,11 @@ fn note(planning: &mut Planning, before: usize) {
     }
     let next = planning.next_record();
     let input = &planning.subject.manifest;
-    let backoff = record.here.backoff.clone().filter(|last| !steps.is_empty() || (last.reason == CRASH_LOOP && last.input == *input));
+    let backoff = record
+        .here
+        .backoff
+        .clone()
+        .filter(|last| !steps.is_empty() || (last.reason == CRASH_LOOP && last.input == *input));
     let here = Here { ended: None, backoff, ..record.here.clone() };
     let next = VmRecord { wanted, off_by_guest: None, here, ..next };
     if next == *record {
@@ -282,6 +309,9 @@ fn note(planning: &mut Planning, before: usize) {
     }
     let changes: Vec<Change> = compare(&record.wanted, &next.wanted).into_iter().map(|field| field.change).collect();
     let action = if changes.is_empty() { Action::Settle } else { Action::Change };
-    let draft = planning.draft(Rank::Record, action, Effect::Live).changes(changes).reason("nothing on the host differs; that is recorded");
+    let draft = planning
+        .draft(Rank::Record, action, Effect::Live)
+        .changes(changes)
+        .reason("nothing on the host differs; that is recorded");
     planning.drafts.push(draft.now(Operation::records(vec![RecordEdit::Vm(Box::new(next))])));
 }

@@ -87,7 +87,7 @@ pub(crate) fn partitions<'a>(world: &World<'a>) -> Vec<Partition<'a>> {
     partitions
 }
 
-fn cp_object(uuid: Uuid, name: impl ToString) -> ObjectRef {
+fn cp_object(uuid: Uuid, name: &Name) -> ObjectRef {
     ObjectRef { kind: ObjectKind::CorePartition, name: name.to_string(), uuid: Some(uuid) }
 }
 
@@ -106,7 +106,9 @@ fn recorded_partition<'a>(
     let pool = world.cpupool(uuid);
     let Some(record) = reading.known() else {
         // The name of its cpupool is all that is left to call it by.
-        let name: Name = pool.and_then(|pool| pool.name.as_ref()?.parse().ok()).or_else(|| format!("unknown-{uuid}").parse().ok())?;
+        let name: Name = pool
+            .and_then(|pool| pool.name.as_ref()?.parse().ok())
+            .or_else(|| format!("unknown-{uuid}").parse().ok())?;
         return Some(Partition {
             object: cp_object(uuid, &name),
             uuid,
@@ -140,7 +142,8 @@ fn recorded_partition<'a>(
 /// Items and reports of all partitions, and where VMs can run when they are as they should be.
 pub(crate) fn plan_partitions(world: &World, partitions: &[Partition]) -> (Vec<Draft>, Vec<Report>, Layout) {
     let kept = || partitions.iter().filter(|partition| partition.fate != Fate::Removed);
-    let mut layout = Layout { partitioned: kept().flat_map(|partition| partition.wanted.iter()).collect(), ..Layout::default() };
+    let mut layout =
+        Layout { partitioned: kept().flat_map(|partition| partition.wanted.iter()).collect(), ..Layout::default() };
     let shapes = shapes(world, partitions, &mut layout.remask);
     let mut drafts = Vec::new();
     let mut reports = Vec::new();
@@ -148,15 +151,25 @@ pub(crate) fn plan_partitions(world: &World, partitions: &[Partition]) -> (Vec<D
         let mut report = partition.report(world);
         let place = match &partition.fate {
             Fate::Removed => {
-                drafts.extend(partition.remove(world));
+                drafts.push(partition.remove(world));
                 Err("it is being removed".to_owned())
             }
             _ => partition.keep(world, shape, &mut drafts, &mut report),
         };
         if let Fate::Orphaned { until } = &partition.fate {
-            drafts.push(partition.draft(world, Rank::Dissolve, Action::Delete, Effect::Delete).reason("nothing declares it").held(until));
+            drafts.push(
+                partition
+                    .draft(world, Rank::Dissolve, Action::Delete, Effect::Delete)
+                    .reason("nothing declares it")
+                    .held(until),
+            );
         }
-        let place = Place { object: partition.object.clone(), uuid: partition.uuid, cpus: partition.wanted.clone(), poolid: place };
+        let place = Place {
+            object: partition.object.clone(),
+            uuid: partition.uuid,
+            cpus: partition.wanted.clone(),
+            poolid: place,
+        };
         if let Some(record) = partition.record {
             layout.places.entry(record.name.clone()).or_insert_with(|| place.clone());
         }
@@ -208,7 +221,11 @@ impl Partition<'_> {
         let core_list = |cores: &BTreeSet<String>| (!cores.is_empty()).then(|| cores::list(cores));
         let old = self.record.and_then(|record| core_list(&record.cores));
         let new = core_list(&self.cores);
-        if old == new && self.pool.is_some() { Vec::new() } else { vec![Change { field: "spec.cores".to_owned(), old, new }] }
+        if old == new && self.pool.is_some() {
+            Vec::new()
+        } else {
+            vec![Change { field: "spec.cores".to_owned(), old, new }]
+        }
     }
 
     /// Keeps it as it should be; answers its cpupool when it is.
@@ -261,7 +278,11 @@ impl Partition<'_> {
         };
         let mut changes = self.changes();
         if let (Some(pool), true) = (self.pool, changes.is_empty()) {
-            changes = vec![Change { field: "cpupool.cpus".to_owned(), old: Some(pool.cpus.to_string()), new: Some(self.wanted.to_string()) }];
+            changes = vec![Change {
+                field: "cpupool.cpus".to_owned(),
+                old: Some(pool.cpus.to_string()),
+                new: Some(self.wanted.to_string()),
+            }];
         }
         let reason = match self.cause(world) {
             Cause::HostBoot => "the host booted, and cpupools do not survive that",
@@ -276,20 +297,35 @@ impl Partition<'_> {
     fn cause(&self, world: &World) -> Cause {
         match self.record {
             Some(record) if record.cores == self.cores => {
-                if record.boot_id == Some(world.hypervisor.boot_id) { Cause::Drift } else { Cause::HostBoot }
+                if record.boot_id == Some(world.hypervisor.boot_id) {
+                    Cause::Drift
+                } else {
+                    Cause::HostBoot
+                }
             }
             _ => Cause::Commit,
         }
     }
 
-    fn shape_draft(&self, world: &World, step: &protocol::ShapeCpupool, drafts: &mut Vec<Draft>, report: &mut Report) -> String {
+    fn shape_draft(
+        &self,
+        world: &World,
+        step: &protocol::ShapeCpupool,
+        drafts: &mut Vec<Draft>,
+        report: &mut Report,
+    ) -> String {
         let rank = if step.add.is_empty() { Rank::Shrink } else { Rank::Grow };
         let draft = self.change_draft(world, rank);
-        let taken = world.cpupools.unwrap_or_default().iter().find(|pool| {
-            self.pool.is_none() && pool.name.as_deref() == Some(self.name.as_str())
-        });
+        let taken = world
+            .cpupools
+            .unwrap_or_default()
+            .iter()
+            .find(|pool| self.pool.is_none() && pool.name.as_deref() == Some(self.name.as_str()));
         if let Some(pool) = taken {
-            let message = format!("cpupool {} (number {}) is not pinfold's and has its name; rename it with `xl cpupool-rename`", self.name, pool.poolid);
+            let message = format!(
+                "cpupool {} (number {}) is not pinfold's and has its name; rename it with `xl cpupool-rename`",
+                self.name, pool.poolid
+            );
             report.stalled("NameTaken", message.clone());
             drafts.push(draft.waiting(&message));
             return message;
@@ -306,7 +342,10 @@ impl Partition<'_> {
         let record = self.next_record(world);
         let mut operation = Operation::xen(Request::ShapeCpupool(step.clone()))
             .before([RecordEdit::Partition(record.clone())])
-            .on_failure(RecordEdit::PartitionFailed(self.uuid, next_backoff(world.observed.now, backoff, "CpupoolFailed", &input)));
+            .on_failure(RecordEdit::PartitionFailed(
+                self.uuid,
+                next_backoff(world.observed.now, backoff, "CpupoolFailed", &input),
+            ));
         if backoff.is_some() {
             operation = operation.on_success([RecordEdit::Partition(PartitionRecord { backoff: None, ..record })]);
         }
@@ -316,14 +355,19 @@ impl Partition<'_> {
 
     fn rename(&self, world: &World, drafts: &mut Vec<Draft>, report: &mut Report) {
         let Some(pool) = self.pool.filter(|pool| pool.name.as_deref() != Some(self.name.as_str())) else { return };
-        let change = Change { field: "metadata.name".to_owned(), old: pool.name.clone(), new: Some(self.name.to_string()) };
+        let change =
+            Change { field: "metadata.name".to_owned(), old: pool.name.clone(), new: Some(self.name.to_string()) };
         let renamed = self.record.is_some_and(|record| record.name != self.name);
         let draft = self
             .draft(world, Rank::Change, Action::Rename, Effect::Live)
             .cause(if renamed { Cause::Commit } else { Cause::Drift })
             .changes(vec![change])
             .reason(if renamed { "it has a new name" } else { "its cpupool was renamed outside pinfold" });
-        let taken = world.cpupools.unwrap_or_default().iter().find(|other| other.poolid != pool.poolid && other.name.as_deref() == Some(self.name.as_str()));
+        let taken = world
+            .cpupools
+            .unwrap_or_default()
+            .iter()
+            .find(|other| other.poolid != pool.poolid && other.name.as_deref() == Some(self.name.as_str()));
         drafts.push(if let Some(other) = taken {
             let message = format!("cpupool number {} has the name {}", other.poolid, self.name);
             report.stalled("NameTaken", message.clone());
@@ -351,49 +395,49 @@ impl Partition<'_> {
         }
     }
 
-    fn remove(&self, world: &World) -> Option<Draft> {
+    fn remove(&self, world: &World) -> Draft {
         let draft = self
             .draft(world, Rank::Dissolve, Action::Delete, Effect::Delete)
             .cause(if self.consent.is_empty() { Cause::Commit } else { Cause::Verb })
             .reason("nothing declares it any more");
         let pools = world.cpupools.is_some() && world.domains.is_some() && self.unknown.is_none();
         if !pools {
-            return Some(draft.waiting("the host's cpupools and domains are not known at present"));
+            return draft.waiting("the host's cpupools and domains are not known at present");
         }
         if let Some(operation) = world.under_way(&self.object) {
-            return Some(draft.waiting(format!("{} is under way", operation.what)));
+            return draft.waiting(format!("{} is under way", operation.what));
         }
         let forget = RecordEdit::ForgetPartition(self.uuid);
         let Some(pool) = self.pool else {
-            return Some(draft.now(Operation::records(self.consent.iter().cloned().chain([forget]).collect())));
+            return draft.now(Operation::records(self.consent.iter().cloned().chain([forget]).collect()));
         };
         let inside: Vec<&Domain> = world.domains_in(pool.poolid).collect();
         if let Some(domain) = inside.iter().find(|domain| world.owner(domain).is_none()) {
-            return Some(draft.held(format!(
+            return draft.held(format!(
                 "{} is in its cpupool and is not pinfold's; move it away with `xl cpupool-migrate {} Pool-0`",
                 World::domain_name(domain),
                 domain.domid
-            )));
+            ));
         }
         if let Some(domain) = inside.first() {
-            return Some(draft.waiting(format!("{} leaves its cpupool", World::domain_name(domain))));
+            return draft.waiting(format!("{} leaves its cpupool", World::domain_name(domain)));
         }
         if pool.domains > 0 {
-            return Some(draft.waiting("a domain in its cpupool is still being torn down"));
+            return draft.waiting("a domain in its cpupool is still being torn down");
         }
         let destroy = Operation::xen(Request::DestroyCpupool { uuid: self.uuid });
-        Some(draft.now(destroy.before(self.consent.iter().cloned()).on_success([forget])))
+        draft.now(destroy.before(self.consent.iter().cloned()).on_success([forget]))
     }
 
     fn report(&self, world: &World) -> Report {
         let mut report = Report::new(self.object.clone());
-        report.power = match (world.cpupools, self.pool) {
+        let power = match (world.cpupools, self.pool) {
             (None, _) => "unknown",
             (Some(_), None) => "absent",
             (Some(_), Some(pool)) if pool.cpus == self.wanted => "present",
             (Some(_), Some(_)) => "misshapen",
-        }
-        .to_owned();
+        };
+        power.clone_into(&mut report.power);
         report.fact("cores", cores::list(&self.cores));
         report.fact("pCPUs wanted", self.wanted.to_string());
         if let Some(pool) = self.pool {

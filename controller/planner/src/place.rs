@@ -50,7 +50,10 @@ pub(crate) fn spot(cx: &Context, config: &VmConfig) -> Result<Spot, Problem> {
     let world = cx.world;
     if let Some(name) = &config.partition {
         let Some(place) = cx.layout.place(name) else {
-            return Err(Problem::Stalled("NoPartition", format!("this host has no partition {name}; declare it, or name another in `spec.cpu.partition`")));
+            return Err(Problem::Stalled(
+                "NoPartition",
+                format!("this host has no partition {name}; declare it, or name another in `spec.cpu.partition`"),
+            ));
         };
         return match &place.poolid {
             Ok(poolid) => Ok(Spot { cpupool: Some(place.uuid), poolid: *poolid, mask: place.cpus.clone() }),
@@ -62,13 +65,17 @@ pub(crate) fn spot(cx: &Context, config: &VmConfig) -> Result<Spot, Problem> {
     };
     let absent = world.topology.absent(pins);
     if !absent.is_empty() {
-        return Err(Problem::Stalled("CoreAbsent", format!("this host has no online core {}; correct `spec.cpu.pins`", absent.join(", "))));
+        return Err(Problem::Stalled(
+            "CoreAbsent",
+            format!("this host has no online core {}; correct `spec.cpu.pins`", absent.join(", ")),
+        ));
     }
     let mask = world.topology.cpus(pins).difference(&cx.layout.partitioned);
     if mask.is_empty() {
         return Err(Problem::Stalled(
             "CoresPartitioned",
-            "all cores in `spec.cpu.pins` belong to partitions; pin it to others, or put it into a partition".to_owned(),
+            "all cores in `spec.cpu.pins` belong to partitions; pin it to others, or put it into a partition"
+                .to_owned(),
         ));
     }
     let Some(pool0) = world.pool0() else {

@@ -42,7 +42,9 @@ fn known(world: &World) -> Plan {
     let mut budget = Budget { releases: releases(world), ..Budget::default() };
     for subject in &subjects {
         let (own, report) = plan_vm(&cx, subject, &mut budget);
-        budget.releases.extend(own.iter().filter(|draft| releases_memory(draft)).map(|draft| draft.item.object.to_string()));
+        budget
+            .releases
+            .extend(own.iter().filter(|draft| releases_memory(draft)).map(|draft| draft.item.object.to_string()));
         drafts.extend(own);
         reports.push(report);
     }
@@ -107,7 +109,7 @@ fn foreign(world: &World) -> Vec<Report> {
         }
         let name = pool.name.clone().unwrap_or_else(|| format!("number-{}", pool.poolid));
         let mut report = Report::new(ObjectRef { kind: ObjectKind::ForeignCpupool, name, uuid: pool.uuid });
-        report.power = "present".to_owned();
+        "present".clone_into(&mut report.power);
         report.fact("cpupool", pool.poolid.to_string());
         report.fact("pCPUs", pool.cpus.to_string());
         report.fact("domains", pool.domains.to_string());
@@ -119,7 +121,7 @@ fn foreign(world: &World) -> Vec<Report> {
 fn host(world: &World, budget: &Budget) -> Report {
     let mut report = Report::new(world.host());
     let hypervisor = world.hypervisor;
-    report.power = "up".to_owned();
+    "up".clone_into(&mut report.power);
     report.fact("xen", hypervisor.version.clone());
     report.fact("pCPUs", world.topology.online.to_string());
     if let Some(pool0) = world.pool0() {
@@ -139,7 +141,13 @@ fn host(world: &World, budget: &Budget) -> Report {
     if let Some(desired) = world.desired
         && !desired.hosts.contains_key(&world.observed.host)
     {
-        report.stalled("NotDeclared", format!("the repository has no Host named {}; declare it, or correct `host` in the daemon's configuration", world.observed.host));
+        report.stalled(
+            "NotDeclared",
+            format!(
+                "the repository has no Host named {}; declare it, or correct `host` in the daemon's configuration",
+                world.observed.host
+            ),
+        );
     }
     if let Reading::Known(xen) = &world.observed.xen {
         if let Reading::Unknown(cause) = &xen.cpupools {

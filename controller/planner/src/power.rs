@@ -40,16 +40,21 @@ pub(crate) fn plan_absent(planning: &mut Planning, budget: &mut Budget) {
 fn start_draft(planning: &Planning) -> Draft {
     let Some(record) = planning.subject.record else {
         let draft = planning.draft(Rank::Start, Action::Create, Effect::Create);
-        return draft.changes(classify::all_new(&planning.intentions.config)).reason("it is declared and does not exist yet");
+        return draft
+            .changes(classify::all_new(&planning.intentions.config))
+            .reason("it is declared and does not exist yet");
     };
     let mut changes: Vec<Change> =
         compare(&record.wanted, &planning.intentions.config).into_iter().map(|field| field.change).collect();
     if record.name != planning.subject.name {
-        changes.insert(0, Change {
-            field: "metadata.name".to_owned(),
-            old: Some(record.name.to_string()),
-            new: Some(planning.subject.name.to_string()),
-        });
+        changes.insert(
+            0,
+            Change {
+                field: "metadata.name".to_owned(),
+                old: Some(record.name.to_string()),
+                new: Some(planning.subject.name.to_string()),
+            },
+        );
     }
     let (cause, reason) = start_cause(planning, record);
     planning.draft(Rank::Start, Action::Start, Effect::Create).cause(cause).changes(changes).reason(reason)
@@ -58,13 +63,19 @@ fn start_draft(planning: &Planning) -> Draft {
 fn start_cause(planning: &Planning, record: &VmRecord) -> (Cause, &'static str) {
     let Here { intent, ended, stopping, backoff, .. } = &record.here;
     match (intent, ended) {
-        (_, Some(ended)) if ended.decision == Decision::StartAgain => (Cause::Guest, "its guest ended and is started again"),
+        (_, Some(ended)) if ended.decision == Decision::StartAgain => {
+            (Cause::Guest, "its guest ended and is started again")
+        }
         (Some(_), _) if stopping.is_some() => (Cause::Commit, "it was stopped and should run"),
         (Some(_), _) if backoff.as_ref().is_some_and(|last| last.reason == create::CREATE_FAILED) => {
             (Cause::Commit, "it should run, and could not be started so far")
         }
-        (Some(intent), _) if intent.boot_id != planning.world.hypervisor.boot_id => (Cause::HostBoot, "the host booted"),
-        (Some(_), _) => (Cause::Drift, "it should run and has no domain: destroyed outside pinfold, or its start was cut off"),
+        (Some(intent), _) if intent.boot_id != planning.world.hypervisor.boot_id => {
+            (Cause::HostBoot, "the host booted")
+        }
+        (Some(_), _) => {
+            (Cause::Drift, "it should run and has no domain: destroyed outside pinfold, or its start was cut off")
+        }
         (None, _) => (Cause::Commit, "it should run"),
     }
 }
@@ -88,7 +99,8 @@ fn rest(planning: &mut Planning, by_guest: bool) {
             .reason("it is declared, to be stopped"),
         Some(record) if *record == next => return,
         Some(record) => {
-            let changes: Vec<Change> = compare(&record.wanted, &next.wanted).into_iter().map(|field| field.change).collect();
+            let changes: Vec<Change> =
+                compare(&record.wanted, &next.wanted).into_iter().map(|field| field.change).collect();
             let action = match (record.name == next.name, changes.is_empty()) {
                 (false, _) => Action::Rename,
                 (true, true) => Action::Settle,
@@ -111,7 +123,9 @@ fn trash(planning: &mut Planning) {
     let draft = crate::stop::end_draft(planning);
     let dying = planning.subject.dying.iter().find(|domain| !domain.disks.is_empty());
     let draft = match dying {
-        Some(domain) => draft.waiting(format!("domain {} of it is still being torn down and has its disks open", domain.domid)),
+        Some(domain) => {
+            draft.waiting(format!("domain {} of it is still being torn down and has its disks open", domain.domid))
+        }
         None => draft.now(Operation {
             before: planning.consent(),
             work: Work::Trash {

@@ -16,7 +16,7 @@ pub(crate) enum Shape {
     /// It has exactly the pCPUs of its partition; its number.
     Fits(u32),
     /// This can be done now.
-    Step(ShapeCpupool),
+    Step(Box<ShapeCpupool>),
     /// Something of ours must happen first.
     Waiting(String),
     /// A person must act or approve.
@@ -62,7 +62,9 @@ pub(crate) fn shapes(world: &World, partitions: &[Partition], remask: &mut BTree
                 let on = on.iter().filter_map(|uuid| names.get(uuid)).map(|other| other.object.to_string());
                 Shape::Waiting(format!("{} gives up its cores", on.collect::<Vec<_>>().join(", ")))
             }
-            Draft::Stuck(on) => Shape::Held(stuck(world, partition, on.iter().filter_map(|uuid| names.get(uuid).copied()))),
+            Draft::Stuck(on) => {
+                Shape::Held(stuck(world, partition, on.iter().filter_map(|uuid| names.get(uuid).copied())))
+            }
         })
         .collect()
 }
@@ -72,12 +74,16 @@ fn stuck<'a>(world: &World, partition: &Partition, on: impl Iterator<Item = &'a 
     for other in on {
         match other.fate {
             Fate::Orphaned { .. } => {
-                return format!("{} still has its cores and has no manifest; approve its removal, or restore its file", other.object);
+                return format!(
+                    "{} still has its cores and has no manifest; approve its removal, or restore its file",
+                    other.object
+                );
             }
             _ => held.push(other.object.to_string()),
         }
     }
-    let inside: Vec<String> = partition.pool.into_iter().flat_map(|pool| world.domains_in(pool.poolid)).map(World::domain_name).collect();
+    let inside: Vec<String> =
+        partition.pool.into_iter().flat_map(|pool| world.domains_in(pool.poolid)).map(World::domain_name).collect();
     format!(
         "{} and {} want each other's cores and no core is free to swap through; stop {} for the time of the change, or leave one of its cores in place",
         partition.object,
@@ -109,13 +115,18 @@ fn sources(world: &World, partitions: &[Partition], partition: &Partition) -> Re
     world.domains.ok_or_else(|| unknown("the host's domains"))?;
     let absent = world.topology.absent(&partition.cores);
     if !absent.is_empty() {
-        let message = format!("this host has no online core {}; correct `spec.cores`, or bring it online", absent.join(", "));
+        let message =
+            format!("this host has no online core {}; correct `spec.cores`, or bring it online", absent.join(", "));
         return Err(Shape::Stalled("CoreAbsent", message));
     }
     if partition.wanted.contains(0) {
-        return Err(Shape::Stalled("CoreOfDom0", "pCPU 0 and its core always stay with dom0; choose another core".to_owned()));
+        return Err(Shape::Stalled(
+            "CoreOfDom0",
+            "pCPU 0 and its core always stay with dom0; choose another core".to_owned(),
+        ));
     }
-    let mut sources = Sources { current: partition.pool.map(|pool| pool.cpus.clone()).unwrap_or_default(), ..Sources::default() };
+    let mut sources =
+        Sources { current: partition.pool.map(|pool| pool.cpus.clone()).unwrap_or_default(), ..Sources::default() };
     for cpu in partition.wanted.difference(&sources.current).iter() {
         match pools.iter().find(|pool| pool.cpus.contains(cpu)) {
             None => {
@@ -124,24 +135,29 @@ fn sources(world: &World, partitions: &[Partition], partition: &Partition) -> Re
             Some(pool) if pool.poolid == POOL0 => {
                 sources.pool0.insert(cpu);
             }
-            Some(pool) => match partitions.iter().find(|other| pool.uuid == Some(other.uuid)) {
-                Some(other) => {
+            Some(pool) => {
+                if let Some(other) = partitions.iter().find(|other| pool.uuid == Some(other.uuid)) {
                     sources.others.insert(other.uuid);
+                    continue;
                 }
-                None => {
-                    let name = pool.name.as_deref().unwrap_or("without a name");
-                    return Err(Shape::Held(format!(
-                        "pCPU {cpu} is in cpupool {name} (number {}), which is not pinfold's; take it out with `xl cpupool-cpu-remove`",
-                        pool.poolid
-                    )));
-                }
-            },
+                let name = pool.name.as_deref().unwrap_or("without a name");
+                return Err(Shape::Held(format!(
+                    "pCPU {cpu} is in cpupool {name} (number {}), which is not pinfold's; take it out with `xl cpupool-cpu-remove`",
+                    pool.poolid
+                )));
+            }
         }
     }
     Ok(sources)
 }
 
-fn step(world: &World, partitions: &[Partition], partition: &Partition, sources: Sources, remask: &mut BTreeSet<u32>) -> Draft {
+fn step(
+    world: &World,
+    partitions: &[Partition],
+    partition: &Partition,
+    sources: Sources,
+    remask: &mut BTreeSet<u32>,
+) -> Draft {
     if let Some(shape) = pool0_keeps(world, &sources.pool0, remask) {
         return Draft::Decided(shape);
     }
@@ -170,7 +186,7 @@ fn step(world: &World, partitions: &[Partition], partition: &Partition, sources:
         .collect();
     let give = remove.difference(&wanted_elsewhere);
     let name = partition.pool.and_then(|pool| pool.name.clone()).unwrap_or_else(|| partition.name.to_string());
-    Draft::Decided(Shape::Step(ShapeCpupool { uuid: partition.uuid, name, take, add, masks, remove, give }))
+    Draft::Decided(Shape::Step(Box::new(ShapeCpupool { uuid: partition.uuid, name, take, add, masks, remove, give })))
 }
 
 /// What keeps Pool-0 from giving these pCPUs up.
@@ -186,7 +202,10 @@ fn pool0_keeps(world: &World, take: &CpuSet, remask: &mut BTreeSet<u32>) -> Opti
     let mut ours = Vec::new();
     for domain in world.domains_in(POOL0) {
         let Reading::Known(vcpus) = &domain.vcpus else {
-            return Some(Shape::Unknown(format!("the vCPUs of {} are not known at present", World::domain_name(domain))));
+            return Some(Shape::Unknown(format!(
+                "the vCPUs of {} are not known at present",
+                World::domain_name(domain)
+            )));
         };
         if vcpus.iter().all(|vcpu| !vcpu.hard.is_disjoint(&rest)) {
             continue;
@@ -209,7 +228,10 @@ fn masks(world: &World, inside: &[&Domain], stays: &CpuSet, rest: &CpuSet) -> Re
     let mut masks = Vec::new();
     for domain in inside {
         let Reading::Known(vcpus) = &domain.vcpus else {
-            return Err(Shape::Unknown(format!("the vCPUs of {} are not known at present", World::domain_name(domain))));
+            return Err(Shape::Unknown(format!(
+                "the vCPUs of {} are not known at present",
+                World::domain_name(domain)
+            )));
         };
         if world.owner(domain).is_none() {
             if vcpus.iter().any(|vcpu| vcpu.hard.is_disjoint(rest)) {
@@ -219,7 +241,11 @@ fn masks(world: &World, inside: &[&Domain], stays: &CpuSet, rest: &CpuSet) -> Re
                     domain.domid
                 )));
             }
-        } else if domain.ready && vcpus.iter().any(|vcpu| vcpu.hard != *stays) {
+        } else if !domain.ready {
+            if vcpus.iter().any(|vcpu| vcpu.hard.is_disjoint(rest)) {
+                return Err(Shape::Waiting(format!("{} is cleared away", World::domain_name(domain))));
+            }
+        } else if vcpus.iter().any(|vcpu| vcpu.hard != *stays) {
             let target = Target { domid: domain.domid, uuid: domain.uuid };
             masks.push(DomainMasks { target, hard: vec![stays.clone(); vcpus.len()] });
         }

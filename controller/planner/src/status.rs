@@ -109,10 +109,14 @@ impl Report {
         }
         match &self.ready {
             Some((reason, message)) => ready(Truth::True, reason, message.clone()),
-            None => ready(Truth::True, "AsDeclared", match commit {
-                Some(commit) => format!("as commit {} says", commit.chars().take(12).collect::<String>()),
-                None => "as last recorded".to_owned(),
-            }),
+            None => ready(
+                Truth::True,
+                "AsDeclared",
+                match commit {
+                    Some(commit) => format!("as commit {} says", commit.chars().take(12).collect::<String>()),
+                    None => "as last recorded".to_owned(),
+                },
+            ),
         }
     }
 }

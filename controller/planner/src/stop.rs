@@ -27,8 +27,13 @@ pub(crate) fn end_draft(planning: &Planning) -> Draft {
         let draft = planning.draft(Rank::Stop, Action::Delete, Effect::Delete);
         return draft.cause(cause).reason("nothing declares it any more");
     }
-    let change = Change { field: "spec.power".to_owned(), old: Some("running".to_owned()), new: Some("stopped".to_owned()) };
-    planning.draft(Rank::Stop, Action::Stop, Effect::Stop).cause(cause).changes(vec![change]).reason("it should be stopped")
+    let change =
+        Change { field: "spec.power".to_owned(), old: Some("running".to_owned()), new: Some("stopped".to_owned()) };
+    planning
+        .draft(Rank::Stop, Action::Stop, Effect::Stop)
+        .cause(cause)
+        .changes(vec![change])
+        .reason("it should be stopped")
 }
 
 /// Changes that need a restart: shown as pending, or brought about. Answers whether the domain is being ended for them.
@@ -37,7 +42,8 @@ pub(crate) fn plan_restart(planning: &mut Planning, domain: &Domain) -> bool {
     if changes.is_empty() {
         return false;
     }
-    let draft = planning.draft(Rank::Stop, Action::Change, Effect::Restart).changes(changes).reason("it takes a restart");
+    let draft =
+        planning.draft(Rank::Stop, Action::Change, Effect::Restart).changes(changes).reason("it takes a restart");
     let approval = planning.world.approval(&draft.item.id).map(|_| RecordEdit::UseApproval(draft.item.id.clone()));
     let allowed = planning.intentions.restarts == Restarts::Allow && planning.world.over_budget().is_none();
     if approval.is_none() && !allowed && !planning.intentions.approved && stopping(planning, domain).is_none() {
@@ -49,7 +55,9 @@ pub(crate) fn plan_restart(planning: &mut Planning, domain: &Domain) -> bool {
     let draft = draft.cause(if approved { Cause::Verb } else { Cause::Commit });
     let draft = next_step(planning, domain, draft, "it is restarted with a changed configuration");
     planning.drafts.push(draft);
-    let start = planning.draft(Rank::Start, Action::Start, Effect::Create).reason("it is restarted with a changed configuration");
+    let start = planning
+        .draft(Rank::Start, Action::Start, Effect::Create)
+        .reason("it is restarted with a changed configuration");
     planning.drafts.push(start.waiting(format!("{} has stopped", planning.subject.object)));
     true
 }
@@ -57,7 +65,9 @@ pub(crate) fn plan_restart(planning: &mut Planning, domain: &Domain) -> bool {
 /// What differs between how the domain was built and how it would be built now. Nothing, when nobody knows how it was built.
 fn pending(planning: &mut Planning, domain: &Domain) -> Vec<Change> {
     let Some(intent) = planning.subject.describes(domain) else {
-        planning.report.fact("built", "unknown: its record does not describe this domain; known again from its next start");
+        planning
+            .report
+            .fact("built", "unknown: its record does not describe this domain; known again from its next start");
         return Vec::new();
     };
     let (built, wanted) = (&intent.config, &planning.intentions.config);
@@ -75,7 +85,8 @@ fn pending(planning: &mut Planning, domain: &Domain) -> Vec<Change> {
 /// The graceful stop of this very domain, when one is under way.
 pub(crate) fn stopping<'a>(planning: &Planning<'_, 'a>, domain: &Domain) -> Option<&'a Stopping> {
     let record = planning.subject.record?;
-    let same_boot = record.here.intent.as_ref().is_none_or(|intent| intent.boot_id == planning.world.hypervisor.boot_id);
+    let same_boot =
+        record.here.intent.as_ref().is_none_or(|intent| intent.boot_id == planning.world.hypervisor.boot_id);
     record.here.stopping.as_ref().filter(|stop| stop.domid == domain.domid && same_boot)
 }
 
@@ -117,7 +128,9 @@ pub(crate) fn destroy(planning: &mut Planning, domain: &Domain, draft: Draft) ->
     let record = planning.next_record();
     let here = Here { intent: None, stopping: None, ..record.here.clone() };
     let record = RecordEdit::Vm(Box::new(VmRecord { here, ..record }));
-    let operation = Operation::xen(Request::DestroyDomain { target: target(domain) }).before(planning.consent()).on_success([record]);
+    let operation = Operation::xen(Request::DestroyDomain { target: target(domain) })
+        .before(planning.consent())
+        .on_success([record]);
     planning.attempt(draft, operation, "DestroyFailed")
 }
 
@@ -127,13 +140,19 @@ pub(crate) fn withdrawn(planning: &mut Planning, domain: &Domain) -> bool {
     let draft = planning.draft(Rank::Record, Action::Settle, Effect::Live);
     if planning.world.observed.now < stop.deadline {
         planning.report.due(stop.deadline);
-        let on = format!("{} was asked to power off ({}), which is not wanted any more; if it does, it is started again", World::domain_name(domain), stop.why);
+        let on = format!(
+            "{} was asked to power off ({}), which is not wanted any more; if it does, it is started again",
+            World::domain_name(domain),
+            stop.why
+        );
         planning.drafts.push(draft.reason("a stop was withdrawn").waiting(on));
         return true;
     }
     let record = planning.subject.base_record(planning.world);
     let here = Here { stopping: None, ..record.here.clone() };
     let edit = RecordEdit::Vm(Box::new(VmRecord { here, ..record }));
-    planning.drafts.push(draft.reason("a stop was withdrawn, and the guest went on running").now(Operation::records(vec![edit])));
+    planning
+        .drafts
+        .push(draft.reason("a stop was withdrawn, and the guest went on running").now(Operation::records(vec![edit])));
     true
 }

@@ -92,17 +92,15 @@ fn declared<'a>(world: &World<'a>) -> Vec<(Uuid, &'a Vm)> {
 
 fn declared_elsewhere(world: &World) -> BTreeMap<Uuid, Name> {
     let vms = world.desired.into_iter().flat_map(|desired| desired.vms.values());
-    vms.filter(|vm| vm.host != world.observed.host)
-        .map(|vm| (vm.uuid(world.pool_id), vm.host.clone()))
-        .collect()
+    vms.filter(|vm| vm.host != world.observed.host).map(|vm| (vm.uuid(world.pool_id), vm.host.clone())).collect()
 }
 
-fn vm_object(uuid: Uuid, name: impl ToString) -> ObjectRef {
-    ObjectRef { kind: ObjectKind::VirtualMachine, name: name.to_string(), uuid: Some(uuid) }
+fn vm_object(uuid: Uuid, name: String) -> ObjectRef {
+    ObjectRef { kind: ObjectKind::VirtualMachine, name, uuid: Some(uuid) }
 }
 
 fn declared_subject<'a>(world: &World<'a>, uuid: Uuid, vm: &'a Vm) -> Result<Subject<'a>, Blocked> {
-    let object = vm_object(uuid, &vm.name);
+    let object = vm_object(uuid, vm.name.to_string());
     let record = usable(world, &object, world.vm_record(uuid))?;
     let networks = world.desired.map(|desired| &desired.networks);
     let empty = BTreeMap::new();
@@ -111,7 +109,19 @@ fn declared_subject<'a>(world: &World<'a>, uuid: Uuid, vm: &'a Vm) -> Result<Sub
     let manifest = digest::manifest_digest(vm);
     let (domains, dying) = domains_of(world, uuid);
     let name = vm.name.clone();
-    Ok(Subject { object, uuid, name, fate: Fate::Declared, consent: Vec::new(), config, defaults, manifest, record, domains, dying })
+    Ok(Subject {
+        object,
+        uuid,
+        name,
+        fate: Fate::Declared,
+        consent: Vec::new(),
+        config,
+        defaults,
+        manifest,
+        record,
+        domains,
+        dying,
+    })
 }
 
 fn recorded_subject<'a>(
@@ -173,7 +183,10 @@ fn usable<'a>(
         Some(Reading::Known(record)) if record.here.host != world.observed.host => Err(blocked(
             false,
             "OtherHost",
-            format!("its record was last in use on host {}, not on this one; nothing is done until that is settled", record.here.host),
+            format!(
+                "its record was last in use on host {}, not on this one; nothing is done until that is settled",
+                record.here.host
+            ),
         )),
         Some(Reading::Known(record)) => Ok(Some(record)),
     }

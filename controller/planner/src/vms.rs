@@ -220,13 +220,7 @@ pub(crate) fn domain_facts(world: &World, domain: &Domain, report: &mut Report) 
     if let Reading::Known(vcpus) = &domain.vcpus {
         let online = vcpus.iter().filter(|vcpu| vcpu.online).count();
         report.fact("vCPUs", format!("{online} of {}", vcpus.len()));
-        let mut masks: Vec<String> = vcpus
-            .iter()
-            .map(|vcpu| match world.topology.is_all(&vcpu.hard) {
-                true => "all".to_owned(),
-                false => vcpu.hard.intersection(&world.topology.online).to_string(),
-            })
-            .collect();
+        let mut masks: Vec<String> = vcpus.iter().map(|vcpu| world.topology.mask_text(&vcpu.hard)).collect();
         masks.dedup();
         report.fact("hard affinity", masks.join(" "));
     }
