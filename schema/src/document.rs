@@ -142,7 +142,9 @@ fn references(kind: Kind, node: &Node, index: usize) -> Vec<Reference> {
             add(Kind::Host, name_in(spec, "host"));
             add(Kind::CorePartition, spec.get("cpu").and_then(|cpu| name_in(&cpu.value, "partition")));
             if let Some(Entry { value: Node { value: Value::List(nics), .. }, .. }) = spec.get("nics") {
-                nics.iter().for_each(|nic| add(Kind::Network, name_in(nic, "network")));
+                for nic in nics {
+                    add(Kind::Network, name_in(nic, "network"));
+                }
             }
         }
     }

@@ -45,41 +45,61 @@ fn generate(kind: Kind) -> Value {
 fn schema<S: JsonSchema>(kind: Kind) -> Value {
     // Draft 7 is what editors know best. Without references a description stands beside each field, where they show it.
     let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
+    let meaning = settings.clone().into_generator().into_root_schema_for::<S>().get("description").cloned();
     let mut schema = settings.into_generator().into_root_schema_for::<Form<S>>().to_value();
     let (group, version) = API_VERSION.split_once('/').unwrap_or_default();
-    let spec = schema.pointer("/properties/spec/description").cloned();
     if let Some(root) = schema.as_object_mut() {
         root.insert("title".to_owned(), json!(kind.as_str()));
-        root.extend(spec.map(|description| ("description".to_owned(), description)));
-        root.insert(
-            "x-kubernetes-group-version-kind".to_owned(),
-            json!([{"group": group, "version": version, "kind": kind.as_str()}]),
-        );
+        root.extend(meaning.map(|meaning| ("description".to_owned(), meaning)));
+        let name = json!([{"group": group, "version": version, "kind": kind.as_str()}]);
+        root.insert("x-kubernetes-group-version-kind".to_owned(), name);
     }
     for (field, word) in [("apiVersion", API_VERSION), ("kind", kind.as_str())] {
         if let Some(property) = schema.pointer_mut(&format!("/properties/{field}")).and_then(Value::as_object_mut) {
             property.insert("const".to_owned(), json!(word));
         }
     }
-    reflow(&mut schema);
+    tidy(&mut schema);
     schema
 }
 
-/// One line for each paragraph, so that a reader may break it where it likes.
-fn reflow(schema: &mut Value) {
+/// What the generator cannot know: no field takes `null`, and a paragraph is one line, so that a reader may break it where it likes.
+fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
+            fields.values_mut().for_each(tidy);
+            without_null(fields);
             if let Some(Value::String(text)) = fields.get_mut("description") {
-                let paragraphs: Vec<_> = text
-                    .split("\n\n")
-                    .map(|paragraph| paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" "))
-                    .collect();
-                *text = paragraphs.join("\n\n");
+                let line = |paragraph: &str| paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+                *text = text.split("\n\n").map(line).collect::<Vec<_>>().join("\n\n");
             }
-            fields.values_mut().for_each(reflow);
         }
-        Value::Array(items) => items.iter_mut().for_each(reflow),
+        Value::Array(items) => items.iter_mut().for_each(tidy),
         _ => {}
+    }
+}
+
+/// `Option` makes a type nullable; here it means only that a field may be left out.
+fn without_null(fields: &mut Map<String, Value>) {
+    let null = json!({"type": "null"});
+    if let Some(Value::Array(types)) = fields.get_mut("type") {
+        types.retain(|word| word != "null");
+        if let [one] = types.as_slice() {
+            let one = one.clone();
+            fields.insert("type".to_owned(), one);
+        }
+    }
+    if fields.get("default").is_some_and(Value::is_null) {
+        fields.remove("default");
+    }
+    let Some(Value::Array(choices)) = fields.get_mut("anyOf") else { return };
+    choices.retain(|choice| *choice != null);
+    if let [Value::Object(only)] = choices.as_slice() {
+        let only = only.clone();
+        fields.remove("anyOf");
+        for (key, value) in only {
+            fields.entry(key).or_insert(value);
+        }
     }
 }
 

@@ -15,13 +15,17 @@ pub mod against;
 pub mod change;
 pub mod desired;
 pub mod finding;
+pub mod init;
 pub mod json_schema;
+pub mod reference;
 pub mod render;
 pub mod tree;
 pub mod units;
 
 mod decode;
 mod document;
+mod explain;
+mod field;
 mod kinds;
 mod node;
 mod resolve;
@@ -29,7 +33,10 @@ mod suggest;
 mod text;
 mod yaml;
 
+pub use explain::explain;
+pub use field::UnknownPath;
 pub use finding::{Finding, Kind, Location, Severity, Sources};
+pub use init::{Start, init};
 pub use kinds::API_VERSION;
 pub use tree::{Content, SourceFile, Tree};
 

@@ -19,7 +19,7 @@ pub(crate) fn nearest<'k>(found: &str, known: impl IntoIterator<Item = &'k str>)
 /// A sentence that names the nearest known words, or all of them.
 pub(crate) fn help(found: &str, known: &[&str]) -> String {
     match (nearest(found, known.iter().copied()).as_slice(), known) {
-        ([], []) => "there is none".to_owned(),
+        ([], []) => "there are none".to_owned(),
         ([], known) => format!("it can be {}", join(known.iter().copied(), "or")),
         (near, _) => format!("did you mean {}?", join(near.iter().copied(), "or")),
     }

@@ -208,7 +208,7 @@ fn boot(
             fault(grub.bytes, "this VM boots nothing", "write `grub: true`, or a `kernel`");
         }
         (None, None) if manifest.is_whole => {
-            fault(boot.bytes, "this VM boots nothing", "give `boot` a `kernel`, or `grub: true`")
+            fault(boot.bytes, "this VM boots nothing", "give `boot` a `kernel`, or `grub: true`");
         }
         _ => {}
     }
