@@ -134,7 +134,7 @@ impl World {
         for cpu in cpus.iter() {
             self.pool_add_cpu(poolid, cpu)?;
         }
-        self.pool_write_name(poolid, Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()), name)?;
+        self.pool_write_name(poolid, Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("foreign {name}").as_bytes()), name)?;
         Ok(poolid)
     }
 

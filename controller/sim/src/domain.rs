@@ -196,7 +196,9 @@ impl World {
         let domid = self.take_domid();
         let start = self.count_start(&described.name);
         let domain = Domain {
-            uuid: described.uuid.unwrap_or_else(|| Uuid::new_v5(&Uuid::NAMESPACE_OID, described.name.as_bytes())),
+            uuid: described.uuid.unwrap_or_else(|| {
+                Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("foreign {}", described.name).as_bytes())
+            }),
             ours: false,
             poolid,
             pauses: u32::from(described.paused),
