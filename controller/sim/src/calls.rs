@@ -2,6 +2,7 @@
 
 use crate::build::{BUILD, CONSOLE_MS, TEAR_DOWN};
 use crate::domain::GUEST_ACK_MS;
+use crate::event::Event;
 use crate::fault::{CallName, Fault, Meanwhile, Point};
 use crate::memory::need_kib;
 use crate::world::World;
@@ -110,11 +111,13 @@ impl<'a> Calls<'a> {
         }
         let passed = self.points;
         let due: Vec<Meanwhile> = self.fault.meanwhile.extract_if(.., |other| other.after <= passed).collect();
+        let mut host_went = false;
         for other in due {
+            host_went |= matches!(other.event, Event::HostReboot | Event::PowerLoss);
             // Xen may refuse them as well; that is their affair.
             let _ = self.world.apply(&other.event);
         }
-        if self.fault.die_after == Some(self.points) || (point.is_some() && self.fault.die_at == point) {
+        if host_went || self.fault.die_after == Some(self.points) || (point.is_some() && self.fault.die_at == point) {
             self.died = true;
             return Err(worker_died());
         }

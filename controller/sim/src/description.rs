@@ -182,7 +182,7 @@ pub struct Guest {
     pub balloon_kib_per_s: u64,
     /// How it ends by itself: the first entry is for its first start, and so on. After the last one it runs on.
     pub ends: Vec<GuestEnd>,
-    /// How long its domain lingers as a zombie after it was destroyed.
+    /// How long its domain lingers as a zombie after it was destroyed; the largest number is for ever.
     pub lingers_ms: u64,
 }
 

@@ -190,8 +190,15 @@ impl World {
     pub(crate) fn make_foreign_domain(&mut self, described: &ForeignDomain) -> Result<u32, Failure> {
         const CALL: &str = "libxl_domain_create_new";
         let poolid = self.pool_named(CALL, described.cpupool.as_deref().unwrap_or("Pool-0"))?;
-        self.check_name(CALL, 0, &described.name)?;
         let hard = described.hard.clone().unwrap_or_else(|| self.all_cpus());
+        if self.pools[&poolid].cpus.is_disjoint(&hard) {
+            return Err(refused(
+                CALL,
+                rc::FAIL,
+                Some(errno::EINVAL),
+                format!("`{hard}` has nothing in common with its cpupool"),
+            ));
+        }
         let vcpu = |id| Vcpu { online: id == 0, hard: hard.clone() };
         let domid = self.take_domid();
         let start = self.count_start(&described.name);

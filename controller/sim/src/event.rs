@@ -89,6 +89,9 @@ pub enum Event {
     Create {
         /// The domain.
         domain: ForeignDomain,
+        /// Its name was compared before another domain had written the same one: both have it.
+        #[serde(default)]
+        raced: bool,
     },
     /// `xl cpupool-migrate`.
     CpupoolMigrate {
@@ -283,7 +286,12 @@ impl World {
             Event::Destroy { domain } => self.domain_destroy(self.domid_of(domain)?),
             Event::Shutdown { domain } => self.domain_shutdown(self.domid_of(domain)?).map(|_| ()),
             Event::Rename { domain, name } => self.domain_rename(self.domid_of(domain)?, name),
-            Event::Create { domain } => self.make_foreign_domain(domain).map(|_| ()),
+            Event::Create { domain, raced } => {
+                if !raced {
+                    self.check_name("libxl_domain_create_new", 0, &domain.name)?;
+                }
+                self.make_foreign_domain(domain).map(|_| ())
+            }
             Event::CpupoolMigrate { domain, cpupool } => {
                 self.domain_move(self.domid_of(domain)?, self.pool_named("xl", cpupool)?)
             }

@@ -1,7 +1,7 @@
 //! What must hold on a host whatever happens: checked after every call, on real code, in memory.
 
-use crate::world::{Domain, World};
-use protocol::CpuSet;
+use crate::world::{Domain, POOL_0, World};
+use protocol::{CpuSet, Placement, Request, Target};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -39,6 +39,54 @@ pub enum Broken {
         /// The cpupool.
         poolid: u32,
     },
+}
+
+/// Everything that must hold after each call of a request that began in the world `before`.
+pub fn after_call(before: &World, request: &Request, now: &World) -> Result<(), Broken> {
+    law_of_cores(now, &allowed(before, request))?;
+    foreign_untouched(before, now)?;
+    one_domain_per_uuid(now)
+}
+
+/// Where each domain that is, or comes, into a cpupool of ours may run while a request is carried out: the cores of its partition
+/// before and after.
+pub fn allowed(before: &World, request: &Request) -> BTreeMap<Uuid, Vec<CpuSet>> {
+    let cpus = |poolid: u32| before.pools.get(&poolid).map(|pool| pool.cpus.clone()).unwrap_or_default();
+    let in_ours = |domain: &&Domain| before.pools.get(&domain.poolid).is_some_and(|pool| pool.ours);
+    let members = before.domains.values().filter(|domain| domain.ours).filter(in_ours);
+    let mut allowed: BTreeMap<Uuid, Vec<CpuSet>> =
+        members.map(|domain| (domain.uuid, vec![cpus(domain.poolid)])).collect();
+    let mut also = |uuid: Uuid, cpus: CpuSet| allowed.entry(uuid).or_default().push(cpus);
+    match request {
+        Request::ShapeCpupool(shape) => {
+            for (poolid, pool) in before.pools.iter().filter(|(_, pool)| pool.uuid == Some(shape.uuid)) {
+                let after = pool.cpus.union(&shape.add).difference(&shape.remove);
+                before
+                    .domains
+                    .values()
+                    .filter(|domain| domain.ours && domain.poolid == *poolid)
+                    .for_each(|domain| also(domain.uuid, after.clone()));
+            }
+        }
+        Request::MoveDomain { target: Target { domid, uuid }, placement: Placement { cpupool, .. } } => {
+            let from = before.domains.get(domid).map(|domain| domain.poolid);
+            let to = match cpupool {
+                None => Some(POOL_0),
+                Some(wanted) => {
+                    before.pools.iter().find(|(_, pool)| pool.uuid == Some(*wanted)).map(|(poolid, _)| *poolid)
+                }
+            };
+            from.into_iter().chain(to).for_each(|poolid| also(*uuid, cpus(poolid)));
+        }
+        Request::CreateDomain(config) => {
+            let to = before.pools.values().find(|pool| pool.uuid.is_some() && pool.uuid == config.placement.cpupool);
+            if let Some(pool) = to {
+                also(config.mark.uuid, pool.cpus.clone());
+            }
+        }
+        _ => {}
+    }
+    allowed
 }
 
 /// Each vCPU that Xen schedules, of each domain named in `allowed` (by UUID), can run only within one of the sets given for it: its partition

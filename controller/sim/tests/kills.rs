@@ -125,8 +125,7 @@ fn run_watched(before: &World, request: &Request, allowed: &Allowed, fault: Faul
     let dies = fault.die_after.is_some();
     let mut calls = Calls::with_fault(&mut world, fault).after_call(|world| {
         laws::law_of_cores(world, allowed).unwrap_or_else(|broken| panic!("{broken}, in {request:?}"));
-        laws::foreign_untouched(before, world).unwrap_or_else(|broken| panic!("{broken}, by {request:?}"));
-        laws::one_domain_per_uuid(world).unwrap_or_else(|broken| panic!("{broken}, by {request:?}"));
+        laws::after_call(before, request, world).unwrap_or_else(|broken| panic!("{broken}, by {request:?}"));
     });
     let result = operate(&mut calls, request);
     let points = calls.points();

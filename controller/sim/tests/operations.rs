@@ -103,17 +103,22 @@ fn a_domain_that_is_not_as_asked_is_destroyed_and_has_never_run() {
     let pinned = Meanwhile { after: 11, event: event(serde_json::json!({"vcpu-pin": {"domain": "d", "hard": "7"}})) };
     let twin = Meanwhile {
         after: 6,
-        event: event(serde_json::json!({"create": {"domain": {"name": "twin", "uuid": id("d")}}})),
+        event: event(serde_json::json!({"create": {"domain": {"name": "other", "uuid": id("d")}}})),
     };
+    let namesake =
+        Meanwhile { after: 7, event: event(serde_json::json!({"create": {"domain": {"name": "d"}, "raced": true}})) };
     for (fault, kind) in [
         (Fault { meanwhile: vec![pinned], ..Fault::default() }, FailureKind::ReadBack),
         (Fault { meanwhile: vec![twin], ..Fault::default() }, FailureKind::Stale),
+        (Fault { meanwhile: vec![namesake], ..Fault::default() }, FailureKind::Stale),
         (failing(CallName::MarkReady), FailureKind::Refused),
     ] {
         let failure = run_with(&mut world, &create(&config("d", placement(None, &["5"]))), fault).unwrap_err();
         assert_eq!(failure.kind, kind, "{failure}");
-        assert_eq!(find_domain(&world, "d"), None);
-        let _ = world.apply(&Event::Destroy { domain: "twin".to_owned() });
+        assert_eq!(world.domains().filter(|(_, domain)| domain.ours).count(), 0);
+        for theirs in world.domains().map(|(domid, _)| domid.to_string()).collect::<Vec<_>>() {
+            apply(&mut world, &Event::Destroy { domain: theirs });
+        }
     }
 }
 
@@ -339,6 +344,15 @@ fn a_mask_that_others_change_meanwhile_stops_a_removal() {
         (message && common::masks(&world, "d") == ["3", "2"]).then_some(after)
     });
     assert!(masks_set.is_some());
+}
+
+#[test]
+fn a_host_that_goes_takes_the_worker_with_it() {
+    let mut world = populated();
+    let fault = Fault { meanwhile: vec![Meanwhile { after: 5, event: Event::PowerLoss }], ..Fault::default() };
+    let failure = run_with(&mut world, &carve("q", "5-6"), fault).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::WorkerDied);
+    assert_eq!(world.pools_as_xl_lists_them(), ["Pool-0"]);
 }
 
 #[test]
