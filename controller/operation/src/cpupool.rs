@@ -11,6 +11,9 @@ const REMOVE_TRIES: u32 = 3;
 /// Errors of `XEN_SYSCTL_CPUPOOL_OP_RMCPU` that pass by themselves (xen/common/sched/cpupool.c): `EAGAIN`, `EBUSY`, `EADDRINUSE`.
 const PASSING: [i32; 3] = [11, 16, 98];
 
+/// Errors of the same call for a pCPU that is offline, or not in this cpupool: `EINVAL`, `EADDRNOTAVAIL`.
+const NOT_OURS: [i32; 2] = [22, 99];
+
 /// Gives a cpupool another name.
 pub(crate) fn rename(hypervisor: &mut dyn Hypervisor, uuid: Uuid, name: &str) -> Result<Done, Failure> {
     let view = View::read(hypervisor, "rename-cpupool")?;
@@ -68,6 +71,15 @@ pub(crate) fn check_name_is_free(view: &View, uuid: Uuid, name: &str) -> Result<
         Some(other) => {
             Err(view.stale(format!("cpupool {} has the name {name} already: rename one of them", other.poolid)))
         }
+    }
+}
+
+/// Removes a pCPU that is in no cpupool and not free: an earlier run may have died while Xen held it half-removed. One that is only offline,
+/// or on its way out of another cpupool, is nothing of ours.
+pub(crate) fn finish_removal(hypervisor: &mut dyn Hypervisor, poolid: u32, cpu: u32) -> Result<(), Failure> {
+    match remove_cpu(hypervisor, poolid, cpu) {
+        Err(failure) if failure.errno.is_some_and(|errno| NOT_OURS.contains(&errno)) => Ok(()),
+        finished => finished,
     }
 }
 

@@ -5,7 +5,7 @@
 //! ```
 
 use crate::Hypervisor;
-use crate::cpupool::{check_name_is_free, remove_cpu};
+use crate::cpupool::{check_name_is_free, finish_removal, remove_cpu};
 use crate::placement::{check_masks_reach, check_read_back, set_masks};
 use crate::view::{POOL_0, View, name_of, name_of_pool, vcpus_for};
 use protocol::{CpuSet, Cpupool, Domain, DomainMasks, Done, Failure, ShapeCpupool, Vcpu};
@@ -191,8 +191,7 @@ fn remove(hypervisor: &mut dyn Hypervisor, shape: &ShapeCpupool, cpu: u32) -> Re
         return Ok(());
     };
     if view.is_nowhere(cpu) {
-        // An earlier run may have died while Xen was about to remove it; a pCPU that is only offline is refused, and nothing is lost.
-        let _ = hypervisor.remove_cpu(pool.poolid, cpu);
+        return finish_removal(hypervisor, pool.poolid, cpu);
     }
     if !pool.cpus.contains(cpu) {
         return Ok(());
