@@ -190,8 +190,10 @@ pub struct Guest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GuestRequest {
-    /// Power off.
+    /// Power off: not even acknowledged, as by software that knows nothing of Xen.
     Shutdown,
+    /// Power off: acknowledged, as by any Linux kernel, and then nothing happens.
+    PowerOff,
     /// Use this much memory.
     Memory,
     /// Use that many vCPUs.

@@ -42,7 +42,9 @@ impl World {
         let answers = domain.is_runnable() && !guest.ignores.contains(&GuestRequest::Shutdown);
         match answers_at.filter(|at| answers && *at <= now_ms + GUEST_ACK_MS) {
             Some(at) => {
-                domain.guest.off_at_ms.get_or_insert(at + guest.shutdown_ms);
+                if !guest.ignores.contains(&GuestRequest::PowerOff) {
+                    domain.guest.off_at_ms.get_or_insert(at.saturating_add(guest.shutdown_ms));
+                }
                 Ok(at - now_ms)
             }
             None => Err(Failure {

@@ -176,7 +176,7 @@ impl World {
     /// Lets an event happen now.
     ///
     /// # Errors
-    /// When Xen or `xl` would refuse it; nothing has changed then.
+    /// When Xen or `xl` would refuse it; nothing has changed then, except that the other pCPUs of a list have moved.
     pub fn apply(&mut self, event: &Event) -> Result<(), Failure> {
         match event {
             Event::HostReboot | Event::PowerLoss => self.reboot(),
@@ -258,11 +258,11 @@ impl World {
             Event::CpupoolRename { cpupool, name } => self.pool_rename(self.pool_named(XL, cpupool)?, name),
             Event::CpupoolCpuAdd { cpupool, cpus } => {
                 let poolid = self.pool_named(XL, cpupool)?;
-                cpus.iter().try_for_each(|cpu| self.pool_add_cpu(poolid, cpu))
+                first_refusal(cpus.iter().map(|cpu| self.pool_add_cpu(poolid, cpu)))
             }
             Event::CpupoolCpuRemove { cpupool, cpus } => {
                 let poolid = self.pool_named(XL, cpupool)?;
-                cpus.iter().try_for_each(|cpu| self.pool_remove_cpu(poolid, cpu))
+                first_refusal(cpus.iter().map(|cpu| self.pool_remove_cpu(poolid, cpu)))
             }
             _ => Ok(()),
         }
@@ -305,4 +305,10 @@ impl World {
         let numbered = || domain.parse().ok().filter(|domid| self.domains.contains_key(domid));
         named.or_else(numbered).ok_or_else(|| refused("xl", rc::INVAL, None, format!("there is no domain {domain}")))
     }
+}
+
+/// All of them are tried, as by `libxl_cpupool_cpuadd_cpumap`.
+fn first_refusal(results: impl Iterator<Item = Result<(), Failure>>) -> Result<(), Failure> {
+    let tried: Vec<Result<(), Failure>> = results.collect();
+    tried.into_iter().collect()
 }

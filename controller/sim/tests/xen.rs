@@ -308,6 +308,18 @@ fn what_is_asked_of_a_guest_is_only_asked() {
 }
 
 #[test]
+fn a_linux_guest_takes_a_request_that_it_does_not_follow() {
+    let mut world = pinned();
+    let stays = Guest { ignores: [GuestRequest::PowerOff].into(), ..Guest::default() };
+    apply(&mut world, &Event::GuestBehaves { name: "d".to_owned(), guest: stays });
+    world.advance(5_000);
+    let request = Request::ShutdownDomain { target: target(&world, "d") };
+    run(&mut world, &request).unwrap();
+    world.advance(500_000);
+    assert_eq!(domain(&world, "d").state, DomainState::Running);
+}
+
+#[test]
 fn guests_end_by_themselves_and_not_while_they_are_paused() {
     let mut world = world();
     let ends = vec![
