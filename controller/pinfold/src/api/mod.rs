@@ -1,0 +1,12 @@
+//! What the daemon tells and is told, over two Unix sockets, as versioned JSON.
+//!
+//! Reading and changing are two sockets rather than one with rules inside, because the kernel then checks the groups, supplementary ones included:
+//! `SO_PEERCRED` shows a peer's primary group only. Whoever may change may also read.
+
+mod access;
+pub mod client;
+pub mod documents;
+pub mod server;
+pub mod view;
+
+pub use access::{BindError, Sockets};

@@ -1,0 +1,273 @@
+//! The documents of the API. They are what `-o json` prints; fields are added, never changed, within one `apiVersion`.
+
+use crate::reconcile::Event;
+use jiff::Timestamp;
+use planner::{
+    ConditionKind, Item, ObjectRef, Plan, Truth,
+    observed::{AcceptedCommit, UnderWay},
+};
+use protocol::Cause;
+use serde::{Deserialize, Serialize};
+
+/// The version of every document.
+pub const API_VERSION: &str = "pinfold.dev/v1alpha1";
+
+/// What stands at the head of every document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Head {
+    /// [`API_VERSION`].
+    pub api_version: String,
+    /// The document's kind.
+    pub kind: String,
+}
+
+impl Head {
+    /// The head of a document of this kind.
+    pub fn of(kind: &str) -> Self {
+        Self { api_version: API_VERSION.to_owned(), kind: kind.to_owned() }
+    }
+}
+
+/// `/v1/status`: the host at a glance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Version and kind.
+    #[serde(flatten)]
+    pub head: Head,
+    /// The host.
+    pub host: String,
+    /// The daemon's version.
+    pub version: String,
+    /// When the daemon started.
+    pub started: Timestamp,
+    /// When the observation began that everything here is from.
+    pub observed_at: Timestamp,
+    /// When this was said.
+    pub now: Timestamp,
+    /// Whether all objects are ready, and this is fresh.
+    pub ready: ConditionView,
+    /// The version of the running Xen.
+    pub xen: Option<String>,
+    /// Why the host is unknown.
+    pub unknown: Option<Cause>,
+    /// The commit in force.
+    pub commit: Option<AcceptedCommit>,
+    /// The repository.
+    pub source: SourceView,
+    /// Operations under way.
+    pub operations: Vec<UnderWay>,
+    /// How many items a person has to decide on.
+    pub held: usize,
+    /// When something comes due by time alone.
+    pub due: Option<Timestamp>,
+    /// Every object.
+    pub objects: Vec<ObjectView>,
+}
+
+/// `/v1/objects`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectList {
+    /// Version and kind.
+    #[serde(flatten)]
+    pub head: Head,
+    /// When this was said.
+    pub now: Timestamp,
+    /// The objects.
+    pub items: Vec<ObjectView>,
+}
+
+/// `/v1/objects/{kind}/{name}`: everything about one object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectDetail {
+    /// Version and kind.
+    #[serde(flatten)]
+    pub head: Head,
+    /// When this was said.
+    pub now: Timestamp,
+    /// The object.
+    pub object: ObjectView,
+    /// What the plan has for it.
+    pub items: Vec<Item>,
+    /// What is being done to it.
+    pub operations: Vec<UnderWay>,
+    /// What happened to it, newest last.
+    pub events: Vec<Event>,
+    /// The commit in force.
+    pub commit: Option<AcceptedCommit>,
+    /// A commit that would change it may be refused: the repository's state.
+    pub source: SourceView,
+}
+
+/// An object with its conditions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectView {
+    /// The object.
+    pub object: ObjectRef,
+    /// What is seen of it on the host.
+    pub power: String,
+    /// Facts for wide listings.
+    pub facts: Vec<(String, String)>,
+    /// Its conditions; all but Ready only while they are true.
+    pub conditions: Vec<ConditionView>,
+}
+
+impl ObjectView {
+    /// One of its conditions.
+    pub fn condition(&self, kind: ConditionKind) -> Option<&ConditionView> {
+        self.conditions.iter().find(|condition| condition.kind == kind)
+    }
+
+    /// Whether a condition is there and true.
+    pub fn is(&self, kind: ConditionKind) -> bool {
+        self.condition(kind).is_some_and(|condition| condition.status == Truth::True)
+    }
+}
+
+/// One condition, with when it came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConditionView {
+    /// Which.
+    #[serde(rename = "type")]
+    pub kind: ConditionKind,
+    /// Whether it holds.
+    pub status: Truth,
+    /// One CamelCase word.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+    /// Since when it has this status.
+    pub since: Timestamp,
+    /// The commit that was in force then.
+    pub commit: Option<String>,
+}
+
+/// The repository as the daemon sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceView {
+    /// Path or URL, without secrets.
+    pub url: String,
+    /// The branch.
+    pub branch: String,
+    /// When it was last asked with success.
+    pub fetched: Option<Timestamp>,
+    /// Why it cannot be asked.
+    pub failing: Option<Trouble>,
+    /// The branch's tip, when it is not in force.
+    pub refused: Option<Refused>,
+    /// The branch's tip could not be taken over, for a reason of this host.
+    pub blocked: Option<Trouble>,
+    /// The accepted commit cannot be read by this binary: only what is recorded is kept running.
+    pub unreadable: Option<Trouble>,
+}
+
+/// Something that is wrong, since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trouble {
+    /// One CamelCase word.
+    pub reason: String,
+    /// A sentence, with what to do next.
+    pub message: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A commit that is not followed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refused {
+    /// Its id.
+    pub commit: String,
+    /// First line of its message.
+    pub subject: String,
+    /// `Name <mail>`.
+    pub author: String,
+    /// Since when it is refused.
+    pub since: Timestamp,
+    /// One CamelCase word: `Errors`, `History`, …
+    pub reason: String,
+    /// Everything that is wrong with it.
+    pub findings: Vec<FindingView>,
+}
+
+/// One thing that is wrong with a commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FindingView {
+    /// A stable word.
+    pub code: String,
+    /// A sentence.
+    pub message: String,
+    /// `file:line:column`.
+    pub place: Option<String>,
+    /// What to do next.
+    pub help: Vec<String>,
+}
+
+/// `/v1/plan`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanDocument {
+    /// Version and kind.
+    #[serde(flatten)]
+    pub head: Head,
+    /// The host.
+    pub host: String,
+    /// When the observation began.
+    pub observed_at: Timestamp,
+    /// The plan.
+    pub plan: Plan,
+}
+
+/// `/v1/events`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventList {
+    /// Version and kind.
+    #[serde(flatten)]
+    pub head: Head,
+    /// When this was said.
+    pub now: Timestamp,
+    /// Oldest first.
+    pub items: Vec<Event>,
+}
+
+/// The answer to a verb, and to anything that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// Version and kind: `Done` or `Error`.
+    #[serde(flatten)]
+    pub head: Head,
+    /// A sentence.
+    pub message: String,
+}
+
+/// The body of `POST /v1/approve`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApproveCall {
+    /// The item's id.
+    pub id: String,
+    /// Why.
+    pub reason: String,
+    /// How long it is good for, in seconds.
+    pub expires_seconds: u64,
+}
+
+/// The body of `POST /v1/accept-history`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AcceptHistoryCall {
+    /// The commit at the branch's tip.
+    pub commit: String,
+    /// Why.
+    pub reason: String,
+}

@@ -1,0 +1,339 @@
+//! The command line: what was typed, as types. What it means is in [`crate::commands`].
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// GitOps for Xen hosts.
+#[derive(Debug, Parser)]
+#[command(name = "pinfold", version, propagate_version = true, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done · 1 findings, not found, or stalled · 2 changes and 3 changes of which some are held (plan --detailed-exitcode) ·
+3 settled with held items (run --once) · 64 wrong usage · 70 could not run";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Writes a first repository that validates.
+    Init(Init),
+    /// Checks manifests: every finding of every file, with file, line and column.
+    Validate(Validate),
+    /// Says what would happen, what would not, and why.
+    Plan(Plan),
+    /// Prints everything that planning looks at, as JSON: host, domains, cpupools, records, operations.
+    Inventory(Inventory),
+    /// Runs the daemon.
+    Run(Run),
+    /// Shows the host: commit, source, and every object with its state.
+    Status(Read),
+    /// Lists objects of one kind, or shows one.
+    Get(Get),
+    /// Shows everything about one object.
+    Describe(Object),
+    /// Says why an object is as it is, and what would have to change.
+    Why(Object),
+    /// Shows what happened: commits, operations, drift, conditions.
+    Events(Events),
+    /// Approves one held item, by its id in the plan.
+    Approve(Approve),
+    /// Lets a branch be followed whose history does not descend from the accepted commit.
+    AcceptHistory(AcceptHistory),
+    /// Fetches now instead of at the next poll.
+    Sync(Verb),
+    /// Prints the JSON Schema of a kind, or writes all of them.
+    Schema(Schema),
+    /// Explains a kind or a field, such as `vm.spec.restart`.
+    Explain(Explain),
+    /// Prints a completion script for a shell.
+    Completion(Completion),
+    /// Updates the git mirror and exits; started by the daemon, which kills it at its deadline.
+    #[command(hide = true)]
+    Fetch,
+    /// Does to a simulated host what a guest or a foreign hand would do.
+    #[command(hide = true)]
+    SimEvent(SimEvent),
+}
+
+/// `pinfold init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The folder to write to; made if it is missing.
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+    /// The name of the first host; this machine's unless given.
+    #[arg(long)]
+    pub host: Option<String>,
+    /// The name of the pool.
+    #[arg(long)]
+    pub pool: Option<String>,
+    /// The bridge that VMs attach to.
+    #[arg(long, default_value = "xenbr0")]
+    pub bridge: String,
+    /// Where editors find the JSON Schemas: a URL or a path.
+    #[arg(long, default_value = "https://raw.githubusercontent.com/pinfold/pinfold/main/schema/v1alpha1")]
+    pub schemas: String,
+}
+
+/// `pinfold validate`.
+#[derive(Debug, Args)]
+pub struct Validate {
+    /// Folders, each a whole configuration, or single manifest files.
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Also check against a host: a file that `pinfold inventory` wrote.
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
+    /// How to say it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: FindingsOutput,
+}
+
+/// How findings are said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FindingsOutput {
+    /// With the lines they speak of.
+    #[default]
+    Human,
+    /// One JSON document.
+    Json,
+    /// Annotations of GitHub Actions.
+    Github,
+    /// GitLab's code quality report.
+    Gitlab,
+}
+
+/// `pinfold plan`.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// The configuration to plan; without it, what the daemon follows.
+    pub path: Option<PathBuf>,
+    /// Plan for this inventory, without a daemon.
+    #[arg(long, value_name = "FILE", requires = "path")]
+    pub inventory: Option<PathBuf>,
+    /// Exit with 2 when there are changes, with 3 when some are held.
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// How to say it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: DocumentOutput,
+    /// Where to ask.
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+/// How a document is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DocumentOutput {
+    /// For people.
+    #[default]
+    Human,
+    /// Versioned JSON.
+    Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+/// `pinfold inventory`.
+#[derive(Debug, Args)]
+pub struct Inventory {
+    /// Where to ask.
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+/// `pinfold run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The daemon's configuration.
+    #[arg(long, value_name = "FILE", default_value = crate::config::DEFAULT_PATH)]
+    pub config: PathBuf,
+    /// Pass after pass until nothing is busy or due, then exit.
+    #[arg(long)]
+    pub once: bool,
+    /// `xen`, or `sim:FILE`: a simulated host, described in YAML.
+    #[arg(long, default_value = "xen")]
+    pub backend: Backend,
+}
+
+/// The host that is driven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// The Xen host that this runs on.
+    Xen,
+    /// A simulated host.
+    Sim(PathBuf),
+}
+
+impl std::str::FromStr for Backend {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "xen" => Ok(Self::Xen),
+            Some(("sim", file)) if !file.is_empty() => Ok(Self::Sim(PathBuf::from(file))),
+            _ => Err("write `xen` or `sim:FILE`".to_owned()),
+        }
+    }
+}
+
+/// Where the daemon listens.
+#[derive(Clone, Debug, Args)]
+pub struct Socket {
+    /// The daemon's socket.
+    #[arg(
+        long,
+        env = "PINFOLD_SOCKET",
+        value_name = "PATH",
+        default_value = "/run/pinfold/pinfold.sock",
+        global = true
+    )]
+    pub socket: PathBuf,
+}
+
+/// A command that reads the daemon.
+#[derive(Debug, Args)]
+pub struct Read {
+    /// How to say it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: DocumentOutput,
+    /// Where to ask.
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+/// `pinfold get`.
+#[derive(Debug, Args)]
+pub struct Get {
+    /// A kind (`vm`, `cp`, `host`, `domain`, `cpupool`, or in full), or `kind/name`.
+    pub kind: String,
+    /// One object's name.
+    pub name: Option<String>,
+    /// How to say it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: ListOutput,
+    /// Where to ask.
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+/// How a list is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ListOutput {
+    /// A table.
+    #[default]
+    Human,
+    /// A table with facts.
+    Wide,
+    /// Versioned JSON.
+    Json,
+    /// The same as YAML.
+    Yaml,
+    /// `kind/name`, one a line.
+    Name,
+}
+
+/// A command about one object.
+#[derive(Debug, Args)]
+pub struct Object {
+    /// `kind/name`, such as `vm/web`.
+    pub object: String,
+    /// How to say it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: DocumentOutput,
+    /// Where to ask.
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+/// `pinfold events`.
+#[derive(Debug, Args)]
+pub struct Events {
+    /// Only those of one object, such as `vm/web`.
+    #[arg(long = "for", value_name = "OBJECT")]
+    pub object: Option<String>,
+    /// The most to show, newest kept.
+    #[arg(long, default_value_t = 50)]
+    pub limit: usize,
+    /// How to say it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: DocumentOutput,
+    /// Where to ask.
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+/// `pinfold approve`.
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// The item's id, as `pinfold plan` shows it.
+    pub id: String,
+    /// Why; kept in the journal.
+    #[arg(long)]
+    pub reason: String,
+    /// How long the approval is good for.
+    #[arg(long, default_value = "1d")]
+    pub expires: String,
+    /// Where to ask.
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+/// `pinfold accept-history`.
+#[derive(Debug, Args)]
+pub struct AcceptHistory {
+    /// The commit at the branch's tip, whole.
+    pub commit: String,
+    /// Why; kept in the journal.
+    #[arg(long)]
+    pub reason: String,
+    /// Where to ask.
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+/// A verb without arguments.
+#[derive(Debug, Args)]
+pub struct Verb {
+    /// Where to ask.
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+/// `pinfold schema`.
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// A kind; without it, all kinds in one document.
+    pub kind: Option<String>,
+    /// Write one file for each kind to this folder.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "kind")]
+    pub write: Option<PathBuf>,
+}
+
+/// `pinfold explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// A kind, or a field in it: `vm`, `vm.spec.restart`.
+    pub field: Option<String>,
+}
+
+/// `pinfold completion`.
+#[derive(Debug, Args)]
+pub struct Completion {
+    /// For which shell.
+    pub shell: clap_complete::Shell,
+}
+
+/// `pinfold sim-event`.
+#[derive(Debug, Args)]
+pub struct SimEvent {
+    /// The event as YAML, such as `{guest-ends: {domain: web, how: reboot}}`.
+    pub event: String,
+    /// The simulated host's file.
+    #[arg(long, value_name = "FILE")]
+    pub host: PathBuf,
+}

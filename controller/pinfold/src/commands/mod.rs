@@ -1,0 +1,79 @@
+//! The commands, one file each: they read arguments and files, call the pure parts, and say what came out.
+
+mod accept_history;
+mod approve;
+mod completion;
+mod describe;
+mod error;
+mod events;
+mod explain;
+mod fetch;
+mod get;
+mod init;
+mod inventory;
+mod output;
+mod plan;
+mod run;
+mod schema;
+mod sim_event;
+mod status;
+mod sync;
+mod validate;
+mod why;
+
+pub use error::CommandError;
+
+use crate::cli::{Cli, Command};
+use crate::exit::Exit;
+use crate::ui::Ui;
+use clap::Parser;
+use clap::error::ErrorKind;
+use std::ffi::OsString;
+
+/// Runs what the arguments say, and tells how it ended.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let mut ui = Ui::terminal();
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match run(cli.command, &mut ui) {
+        Ok(exit) => exit,
+        Err(error) => {
+            ui.talk(error.text().trim_end());
+            error.exit()
+        }
+    }
+}
+
+/// Help and version are data; everything else is wrong usage.
+fn usage(error: &clap::Error) -> Exit {
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Ok,
+        _ => Exit::Usage,
+    }
+}
+
+fn run(command: Command, ui: &mut Ui) -> Result<Exit, CommandError> {
+    match command {
+        Command::Init(arguments) => init::run(&arguments, ui),
+        Command::Validate(arguments) => validate::run(&arguments, ui),
+        Command::Plan(arguments) => plan::run(&arguments, ui),
+        Command::Inventory(arguments) => inventory::run(&arguments, ui),
+        Command::Run(arguments) => run::run(&arguments, ui),
+        Command::Status(arguments) => status::run(&arguments, ui),
+        Command::Get(arguments) => get::run(&arguments, ui),
+        Command::Describe(arguments) => describe::run(&arguments, ui),
+        Command::Why(arguments) => why::run(&arguments, ui),
+        Command::Events(arguments) => events::run(&arguments, ui),
+        Command::Approve(arguments) => approve::run(&arguments, ui),
+        Command::AcceptHistory(arguments) => accept_history::run(&arguments, ui),
+        Command::Sync(arguments) => sync::run(&arguments, ui),
+        Command::Schema(arguments) => schema::run(&arguments, ui),
+        Command::Explain(arguments) => explain::run(&arguments, ui),
+        Command::Completion(arguments) => completion::run(&arguments, ui),
+        Command::Fetch => fetch::run(),
+        Command::SimEvent(arguments) => sim_event::run(&arguments),
+    }
+}

@@ -1,0 +1,250 @@
+//! Wiring: from a configuration to a running daemon, and its end.
+//!
+//! Three threads: the driver (this one), the source's, and one for sockets and signals. Stopping starts nothing more and waits for nothing:
+//! operations are processes of their own and go on.
+
+use crate::api::server::{Api, serve};
+use crate::api::{BindError, Sockets};
+use crate::cli::Backend;
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::reconcile::{Driver, Parts, Snapshot, Verb, VerbCall, Wake, Woken, wake};
+use crate::sim_control;
+use crate::source::{Fetcher, Mirror, MirrorError, SourceEvent, Watcher};
+use host::store::RealDisk;
+use host::{Clock, Host, Place, SimError, Store, StoreError, Waker, XenHost, system_clock};
+use planner::{ConditionKind, Disposition, Truth};
+use sd_notify::NotifyState;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+
+/// Verbs that wait for the driver; more are refused.
+const MAX_VERBS: usize = 16;
+
+/// Why a daemon cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The state directory, or another daemon.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The sockets.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The git mirror.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    /// The simulated host.
+    #[error(transparent)]
+    Sim(#[from] SimError),
+    /// Its description or its control socket.
+    #[error(transparent)]
+    SimControl(#[from] sim_control::SimControlError),
+    /// A thread, a signal or the asynchronous runtime.
+    #[error("the system refused {what}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Runs until it is told to stop, or with `once` until nothing is left to do.
+pub fn run(config: &Config, backend: &Backend, once: bool) -> Result<Exit, DaemonError> {
+    let place = Place { host: config.host.clone(), state: config.state.clone(), storage: config.storage() };
+    let store = Arc::new(Store::open(place, Arc::new(RealDisk)));
+    store.lock()?;
+    // Only after the lock: a second daemon must not take the first one's sockets away.
+    let sockets = Sockets::bind(config)?;
+    let (waker, woken) = wake();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (verbs, heard) = sync_channel(MAX_VERBS);
+    let (published, snapshot) = watch::channel(None);
+    let api = Api { snapshot, verbs: verbs.clone(), wake: waker.clone(), store: Arc::clone(&store) };
+    serve_in_background(sockets, api, verbs, waker.clone(), Arc::clone(&stop))?;
+    let host = host(config, backend, Arc::clone(&store), &waker)?;
+    let driver = Driver::new(parts(config, host, &waker, Arc::clone(&stop), heard, published)?);
+    let exit = drive(driver, &woken, &stop, once);
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    for socket in [&config.socket, &config.admin_socket()] {
+        // Whatever stands there now, the next daemon replaces it.
+        let _ = std::fs::remove_file(socket);
+    }
+    Ok(exit)
+}
+
+fn parts(
+    config: &Config,
+    host: Box<dyn Host>,
+    waker: &Wake,
+    stop: Arc<AtomicBool>,
+    verbs: Receiver<VerbCall>,
+    published: watch::Sender<Option<Arc<Snapshot>>>,
+) -> Result<Parts, DaemonError> {
+    let mirror = Mirror::open(&config.state)?;
+    let settings = config.repository.clone();
+    // What was fetched before a restart may not have been judged.
+    let moved = Arc::new(AtomicBool::new(true));
+    let (told, wake) = (Arc::clone(&moved), waker.clone());
+    let tell = move |event: SourceEvent| {
+        if let SourceEvent::Fetched { recloned: Some(recloned), .. } = &event {
+            tracing::warn!(why = recloned.why, kept = ?recloned.kept, "the git mirror was made afresh");
+        }
+        if matches!(event, SourceEvent::Fetched { .. }) {
+            told.store(true, Ordering::Release);
+        }
+        wake.wake();
+    };
+    let watcher = Watcher::start(&config.state, Fetcher::new(&config.state, settings.clone()), tell)
+        .map_err(|source| DaemonError::System { what: "a thread", source })?;
+    Ok(Parts {
+        host,
+        name: config.host.clone(),
+        mirror,
+        settings,
+        watcher,
+        moved,
+        stop,
+        verbs,
+        published,
+        interval: config.observe_interval(),
+        clock: system_clock(),
+    })
+}
+
+fn host(config: &Config, backend: &Backend, store: Arc<Store>, wake: &Wake) -> Result<Box<dyn Host>, DaemonError> {
+    let wake = wake.clone();
+    let waker: Waker = Arc::new(move || wake.wake());
+    let clock: Clock = system_clock();
+    let (allow_paths, memory_reserve_kib) = (config.allow_paths.clone(), config.memory_reserve_kib());
+    match backend {
+        Backend::Xen => {
+            let settings = host::Settings { worker: config.worker.clone(), allow_paths, memory_reserve_kib };
+            Ok(Box::new(XenHost::new(settings, store, clock, waker)))
+        }
+        Backend::Sim(file) => {
+            let settings = host::SimSettings { allow_paths, memory_reserve_kib };
+            Ok(Box::new(sim_control::host(file, settings, store, clock, waker)?))
+        }
+    }
+}
+
+/// Passes until told to stop. The watchdog is petted by passes alone: a driver that hangs is started again.
+fn drive(mut driver: Driver, woken: &Woken, stop: &AtomicBool, once: bool) -> Exit {
+    let mut is_announced = false;
+    let mut said = String::new();
+    while !stop.load(Ordering::Acquire) {
+        let wait = driver.pass();
+        if !is_announced {
+            let _ = sd_notify::notify(&[NotifyState::Ready]);
+            is_announced = true;
+        }
+        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        let Some(snapshot) = driver.snapshot() else { continue };
+        let line = status_line(&snapshot);
+        if line != said {
+            let _ = sd_notify::notify(&[NotifyState::Status(&line)]);
+            said = line;
+        }
+        if once && driver.has_asked() && is_settled(&snapshot) {
+            return verdict(&snapshot, driver.is_followed());
+        }
+        woken.wait(wait);
+    }
+    Exit::Ok
+}
+
+fn status_line(snapshot: &Snapshot) -> String {
+    let commit = snapshot.observed.accepted.as_ref().map_or("no commit", |commit| crate::report::short(&commit.id));
+    let count = |kind| snapshot.objects.iter().filter(|view| view.is(kind)).count();
+    let (ready, all) =
+        (count(ConditionKind::Ready), snapshot.objects.iter().filter(|view| !view.conditions.is_empty()).count());
+    format!(
+        "{commit}: {ready} of {all} objects ready, {} held, {} stalled",
+        count(ConditionKind::Held),
+        count(ConditionKind::Stalled)
+    )
+}
+
+/// Nothing is under way, nothing is to be started, and nothing waits that is not stalled.
+fn is_settled(snapshot: &Snapshot) -> bool {
+    let is_stalled = |item: &planner::Item| {
+        snapshot.objects.iter().any(|view| view.object == item.object && view.is(ConditionKind::Stalled))
+    };
+    let is_settled = |item: &planner::Item| match item.disposition {
+        Disposition::Now | Disposition::Waiting { .. } => is_stalled(item),
+        Disposition::AtNextStart | Disposition::Held { .. } => true,
+    };
+    snapshot.observed.operations.is_empty() && snapshot.plan.items.iter().all(is_settled)
+}
+
+/// How `run --once` ends.
+fn verdict(snapshot: &Snapshot, is_followed: bool) -> Exit {
+    let is_unknown = snapshot.observed.xen.known().is_none()
+        || snapshot.objects.iter().any(|view| {
+            view.condition(ConditionKind::Ready).is_some_and(|ready| ready.status == Truth::Unknown)
+                || view.is(ConditionKind::Stalled)
+        });
+    let is_held = snapshot.plan.items.iter().any(|item| matches!(item.disposition, Disposition::Held { .. }));
+    match (is_unknown || !is_followed, is_held) {
+        (true, _) => Exit::Negative,
+        (false, true) => Exit::Held,
+        (false, false) => Exit::Ok,
+    }
+}
+
+/// Sockets and signals, on one thread that ends with the process.
+fn serve_in_background(
+    sockets: Sockets,
+    api: Api,
+    verbs: SyncSender<VerbCall>,
+    wake: Wake,
+    stop: Arc<AtomicBool>,
+) -> Result<(), DaemonError> {
+    let system = |what| move |source| DaemonError::System { what, source };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("an asynchronous runtime"))?;
+    // Registered here, so that no signal after this function is lost.
+    let signals = {
+        let _entered = runtime.enter();
+        (|| Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?)))()
+            .map_err(system("a signal handler"))?
+    };
+    std::thread::Builder::new()
+        .name("api".to_owned())
+        .spawn(move || {
+            runtime.block_on(async move {
+                let (mut terminate, mut interrupt, mut hangup) = signals;
+                let server = serve(sockets, api);
+                tokio::pin!(server);
+                loop {
+                    // Each arm is cancel-safe: signals are kept by their streams, the server lives across iterations.
+                    tokio::select! {
+                        ended = &mut server => {
+                            if let Err(error) = ended {
+                                tracing::error!(%error, "the API ended");
+                            }
+                            return;
+                        }
+                        _ = terminate.recv() => stop.store(true, Ordering::Release),
+                        _ = interrupt.recv() => stop.store(true, Ordering::Release),
+                        _ = hangup.recv() => {
+                            let (reply, _) = oneshot::channel();
+                            // A full queue holds another reason to look.
+                            let _ = verbs.try_send(VerbCall { verb: Verb::Sync, actor: "SIGHUP".to_owned(), reply });
+                        }
+                    }
+                    wake.wake();
+                }
+            });
+        })
+        .map_err(system("a thread"))?;
+    Ok(())
+}

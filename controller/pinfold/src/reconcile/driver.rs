@@ -1,0 +1,246 @@
+//! The driver: one pass is take events, judge, observe, plan, publish, start.
+
+use super::conditions::Conditions;
+use super::in_force::{InForce, chain};
+use super::journal::{Note, Reason, note};
+use super::snapshot::{Counts, Snapshot};
+use super::verb::{Verb, VerbCall};
+use crate::source::{self, CommitId, Mirror, Permit, Settings, Watcher};
+use host::{Clock, Host, Store};
+use jiff::{SignedDuration, Timestamp};
+use planner::record::Approval;
+use planner::{Condition, ConditionKind, Disposition, Item, ObjectRef, Observed, Plan, Truth};
+use schema::units::Name;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Shorter waits than this would only heat the room: what comes due is done this late at most.
+const LEAST_WAIT: Duration = Duration::from_millis(20);
+
+/// What a driver works with.
+pub struct Parts {
+    /// The host.
+    pub host: Box<dyn Host>,
+    /// Its name.
+    pub name: Name,
+    /// The mirror.
+    pub mirror: Mirror,
+    /// Where it is mirrored from.
+    pub settings: Settings,
+    /// Fetches.
+    pub watcher: Watcher,
+    /// Set when the branch may have moved.
+    pub moved: Arc<AtomicBool>,
+    /// Set when nothing is to be started any more.
+    pub stop: Arc<AtomicBool>,
+    /// Verbs.
+    pub verbs: Receiver<VerbCall>,
+    /// Where passes are published.
+    pub published: watch::Sender<Option<Arc<Snapshot>>>,
+    /// How often the host is looked at.
+    pub interval: Duration,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// Owns the host and everything that is known.
+pub struct Driver {
+    parts: Parts,
+    store: Arc<Store>,
+    in_force: InForce,
+    conditions: Conditions,
+    started: Timestamp,
+    counts: Counts,
+    /// Items that could not be started in the last pass, and why.
+    not_started: BTreeMap<ObjectRef, String>,
+    is_failing: bool,
+}
+
+impl Driver {
+    /// Reads the accepted commit; touches nothing.
+    pub fn new(parts: Parts) -> Self {
+        let now = (parts.clock)();
+        let store = Arc::clone(parts.host.store());
+        let conditions = Conditions::open(&store.place().state.join("conditions.json"));
+        let in_force = InForce::read(&parts.mirror, &parts.settings, now);
+        let is_failing = parts.watcher.fetches().failing.is_some();
+        let counts = Counts::default();
+        let driver =
+            Self { parts, store, in_force, conditions, started: now, counts, not_started: BTreeMap::new(), is_failing };
+        let version = env!("CARGO_PKG_VERSION");
+        driver.note(
+            now,
+            [host_note(Reason::DaemonStarted, format!("pinfold {version} drives host {}", driver.parts.name))],
+        );
+        driver
+    }
+
+    /// One pass. Answers how long nothing more is to be done, unless something wakes the loop.
+    pub fn pass(&mut self) -> Duration {
+        let began = Instant::now();
+        let now = (self.parts.clock)();
+        self.take_source(now);
+        self.take_verbs(now);
+        let observed = Arc::new(self.parts.host.observe(&self.in_force.interest(&self.parts.name)));
+        let plan = Arc::new(planner::plan(self.in_force.desired(), &observed));
+        self.counts.passes += 1;
+        self.publish(&observed, &plan);
+        self.start(&plan, observed.now);
+        self.counts.pass_seconds += began.elapsed().as_secs_f64();
+        self.wait(&plan)
+    }
+
+    /// The last pass.
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.parts.published.borrow().clone()
+    }
+
+    /// Whether the branch's head is in force, as far as the repository could be asked.
+    pub fn is_followed(&self) -> bool {
+        self.in_force.is_followed() && !self.is_failing
+    }
+
+    /// Whether the repository was asked at least once since the daemon started.
+    pub fn has_asked(&self) -> bool {
+        let fetches = self.parts.watcher.fetches();
+        let last = fetches.last_success.max(fetches.failing.map(|failing| failing.last));
+        last.is_some_and(|last| last >= self.started) && !self.parts.moved.load(Ordering::Acquire)
+    }
+
+    fn take_source(&mut self, now: Timestamp) {
+        let failing = self.parts.watcher.fetches().failing;
+        match (&failing, self.is_failing) {
+            (Some(failing), false) => self.note(now, [host_note(Reason::SourceFailing, failing.message.clone())]),
+            (None, true) => {
+                self.note(now, [host_note(Reason::SourceBack, "the repository can be read again".to_owned())]);
+            }
+            _ => {}
+        }
+        self.is_failing = failing.is_some();
+        if self.parts.moved.swap(false, Ordering::AcqRel) {
+            let notes = self.in_force.consider(&self.parts.mirror, &self.parts.settings, &self.store, now);
+            self.note(now, notes);
+        }
+    }
+
+    fn take_verbs(&mut self, now: Timestamp) {
+        while let Ok(VerbCall { verb, actor, reply }) = self.parts.verbs.try_recv() {
+            let answer = self.obey(&verb, &actor, now);
+            if let Ok(said) = &answer {
+                let message = match reason(&verb) {
+                    Some(reason) => format!("{said}: {reason}"),
+                    None => said.clone(),
+                };
+                self.note(now, [Note { object: None, reason: Reason::Verb, message, actor: Some(actor) }]);
+            }
+            // Whoever asked may be gone; the verb is done all the same.
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn obey(&mut self, verb: &Verb, actor: &str, now: Timestamp) -> Result<String, String> {
+        match verb {
+            Verb::Sync => {
+                self.parts.watcher.hint();
+                Ok("asked the repository".to_owned())
+            }
+            Verb::Approve { id, reason, expires } => self.approve(id, reason, *expires, actor, now),
+            Verb::AcceptHistory { commit, reason } => {
+                let commit: CommitId = commit.parse().map_err(|error| chain(&error))?;
+                let permit = Permit { commit, reason: reason.clone(), actor: actor.to_owned(), at: now };
+                source::accept_history(&self.parts.mirror, &permit).map_err(|error| chain(&error))?;
+                // Judged in this pass's successor: the ref moves only there.
+                self.parts.moved.store(true, Ordering::Release);
+                Ok(format!("permitted {} to be put into force", permit.commit.short()))
+            }
+        }
+    }
+
+    fn approve(&self, id: &str, why: &str, expires: Duration, actor: &str, now: Timestamp) -> Result<String, String> {
+        if why.trim().is_empty() {
+            return Err("say why with --reason: it is kept in the journal".to_owned());
+        }
+        let snapshot = self.snapshot().ok_or("the daemon has not looked at the host yet; try again")?;
+        let is_held = |item: &&Item| item.id == id && matches!(item.disposition, Disposition::Held { .. });
+        let Some(item) = snapshot.plan.items.iter().find(is_held) else {
+            return Err(format!(
+                "no held item has the id {id}; `pinfold plan` shows them, and an id changes with what would be done"
+            ));
+        };
+        let expires = SignedDuration::try_from(expires).ok().and_then(|span| now.checked_add(span).ok());
+        let expires = expires.ok_or("--expires lies too far in the future")?;
+        let approval = Approval { actor: actor.to_owned(), reason: why.to_owned(), at: now, expires };
+        self.store.write_approval(id, &approval).map_err(|error| error.chain())?;
+        Ok(format!("approved {} {}", planner::render::doing(item.action), item.object))
+    }
+
+    fn publish(&mut self, observed: &Arc<Observed>, plan: &Arc<Plan>) {
+        let mut statuses = plan.objects.clone();
+        for status in &mut statuses {
+            if let Some(why) = self.not_started.get(&status.object) {
+                let (kind, reason) = (ConditionKind::Stalled, "NotStarted".to_owned());
+                status.conditions.push(Condition { kind, status: Truth::True, reason, message: why.clone() });
+            }
+        }
+        let commit = plan.commit.as_deref();
+        let (objects, notes) = self.conditions.update(&statuses, commit, observed.now);
+        self.note(observed.now, notes);
+        let snapshot = Snapshot {
+            started: self.started,
+            interval: self.parts.interval,
+            observed: Arc::clone(observed),
+            plan: Arc::clone(plan),
+            objects: Arc::new(objects),
+            source: self.in_force.view(&self.parts.settings, &self.parts.watcher.fetches()),
+            counts: self.counts,
+        };
+        self.parts.published.send_replace(Some(Arc::new(snapshot)));
+    }
+
+    fn start(&mut self, plan: &Plan, now: Timestamp) {
+        let mut not_started = BTreeMap::new();
+        for item in plan.items.iter().filter(|item| item.disposition == Disposition::Now && item.operation.is_some()) {
+            if self.parts.stop.load(Ordering::Acquire) {
+                return;
+            }
+            match self.parts.host.start(item) {
+                Ok(()) => self.counts.operations_started += 1,
+                Err(error) => {
+                    self.counts.operations_refused += 1;
+                    let message = error.to_string();
+                    if self.not_started.get(&item.object) != Some(&message) {
+                        let (object, reason) = (Some(item.object.clone()), Reason::NotStarted);
+                        self.note(now, [Note { object, reason, message: message.clone(), actor: None }]);
+                    }
+                    not_started.insert(item.object.clone(), message);
+                }
+            }
+        }
+        self.not_started = not_started;
+    }
+
+    fn wait(&self, plan: &Plan) -> Duration {
+        let due = plan.due.map(|due| Duration::try_from(due.duration_since((self.parts.clock)())).unwrap_or_default());
+        due.map_or(self.parts.interval, |due| due.clamp(LEAST_WAIT, self.parts.interval.max(LEAST_WAIT)))
+    }
+
+    fn note(&self, now: Timestamp, notes: impl IntoIterator<Item = Note>) {
+        let commit = self.in_force.commit().map(|commit| commit.id.as_str());
+        notes.into_iter().for_each(|one| note(&self.store, now, commit, one));
+    }
+}
+
+fn reason(verb: &Verb) -> Option<&str> {
+    match verb {
+        Verb::Sync => None,
+        Verb::Approve { reason, .. } | Verb::AcceptHistory { reason, .. } => Some(reason),
+    }
+}
+
+fn host_note(reason: Reason, message: String) -> Note {
+    Note { object: None, reason, message, actor: None }
+}

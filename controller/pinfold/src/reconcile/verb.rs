@@ -1,0 +1,38 @@
+//! What a person asks the driver to do.
+
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// One of the few things that are not commits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Fetch now.
+    Sync,
+    /// Let a held item happen.
+    Approve {
+        /// The item.
+        id: String,
+        /// Why.
+        reason: String,
+        /// How long the approval is good for.
+        expires: Duration,
+    },
+    /// Follow a branch whose history does not descend from the accepted commit.
+    AcceptHistory {
+        /// The commit at its tip.
+        commit: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A verb on its way to the driver.
+#[derive(Debug)]
+pub struct VerbCall {
+    /// What to do.
+    pub verb: Verb,
+    /// Who asks.
+    pub actor: String,
+    /// Takes the answer: a sentence, or why not.
+    pub reply: oneshot::Sender<Result<String, String>>,
+}
