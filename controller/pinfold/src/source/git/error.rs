@@ -90,7 +90,8 @@ pub(super) fn explain(error: &git2::Error, step: Step, place: &str) -> FetchErro
         let next = "check that the key or token is the right one, has not expired and may read this repository";
         return failed(FetchErrorKind::Auth, &format!("{place} does not let us in"), next);
     }
-    if error.code() == ErrorCode::Certificate {
+    // With a callback that passes the question through, libgit2 keeps the words and loses the code (httpclient.c, check_certificate).
+    if error.code() == ErrorCode::Certificate || said.contains("certificate is invalid") {
         let next = "if an authority of your own signed it, name its certificate in `https.caFile`";
         return failed(FetchErrorKind::Certificate, &format!("the certificate of {place} is not trusted"), next);
     }

@@ -1,0 +1,11 @@
+//! The source, as a black box: real repositories, real transports on 127.0.0.1, the real `pinfold fetch`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod faults;
+mod fixture;
+mod https;
+mod judge;
+mod local;
+mod ssh;
+mod watch;
