@@ -4,81 +4,128 @@
 //!   test process ──pipe──► sh (the guard) ──parent of──► QEMU (setpriv --pdeathsig KILL)
 //! ```
 //!
-//! The guard reads a pipe that only the lab's process holds. When that process ends, by return, panic, signal or SIGKILL,
-//! the pipe closes; the guard kills QEMU and removes the lab's folder. If the guard itself is killed, the kernel kills
-//! QEMU. It has a process group of its own, so that a Ctrl-C at the terminal reaches it only in this order.
+//! The guard makes the lab's folder, then obeys a pipe that only the lab's process holds. When that process ends, by
+//! return, panic, signal or SIGKILL, the pipe closes; the guard kills QEMU and removes the folder. If the guard itself is
+//! killed, the kernel kills QEMU. It has a process group of its own, so that a Ctrl-C at the terminal does not reach it.
 //!
-//! While the guard lives it does not reap QEMU, so QEMU's process id cannot come to mean another process.
+//! The guard reaps QEMU only when told to cut the power, so until then QEMU's process id means no other process.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use crate::command::quote;
 
 const SCRIPT: &str = r#"
-folder=$1; shift
+folder=$(mktemp -d "${TMPDIR:-/tmp}/pinfold-lab-XXXXXX") || exit
 exec 3<&0 </dev/null
-setpriv --pdeathsig KILL -- "$@" 3<&- >/dev/null 2>"$folder/qemu.log" &
-qemu=$!
-echo "$qemu"
-exec >/dev/null
-read -r word <&3 || word=gone
-kill -KILL "$qemu"
-wait "$qemu"
-[ "$word" = keep ] || rm -rf "$folder"
+echo "$folder"
+qemu=
+cut() {
+    [ -z "$qemu" ] || { kill -KILL "$qemu"; wait "$qemu"; }
+    qemu=
+}
+while read -r word <&3; do
+    case $word in
+    start)
+        cut
+        setpriv --pdeathsig KILL -- sh "$folder/machine" 3<&- >/dev/null 2>"$folder/qemu.log" &
+        qemu=$!
+        echo "$qemu"
+        ;;
+    cut)
+        cut
+        echo off
+        ;;
+    esac
+done
+cut
+rm -rf "$folder"
 "#;
 
-/// A running QEMU and the guard over it.
+/// The guard over one lab's folder and QEMU. Dropped, both are gone.
 #[derive(Debug)]
 pub(crate) struct Guard {
     shell: Child,
-    qemu_pid: u32,
-}
-
-/// What becomes of the lab's folder when its QEMU is killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Folder {
-    Keep,
-    Remove,
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    folder: PathBuf,
+    /// None before the first start and after a cut.
+    qemu: Option<u32>,
 }
 
 impl Guard {
-    /// Starts QEMU with these arguments, with `folder` as what is removed at the end, and `directory` as its working folder.
-    pub(crate) fn start(folder: &Path, directory: &Path, qemu: &[String]) -> io::Result<Self> {
+    /// Starts the guard, which makes the lab's folder below `$TMPDIR`, else `/tmp`.
+    pub(crate) fn start() -> io::Result<Self> {
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "lab-guard"])
-            .arg(folder)
-            .args(qemu)
-            .current_dir(directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()?;
-        let mut line = String::new();
-        if let Some(stdout) = shell.stdout.take() {
-            BufReader::new(stdout).read_line(&mut line)?;
-        }
-        let qemu_pid = line.trim().parse().map_err(|_| io::Error::other("the guard's shell started no QEMU"))?;
-        Ok(Self { shell, qemu_pid })
+        let (orders, answers) = (shell.stdin.take(), shell.stdout.take());
+        let answers = BufReader::new(answers.expect("stdout is piped above"));
+        let mut guard = Self { shell, orders, answers, folder: PathBuf::new(), qemu: None };
+        guard.folder = PathBuf::from(guard.answer()?);
+        Ok(guard)
     }
 
-    /// Whether QEMU still runs.
-    pub(crate) fn qemu_runs(&self) -> bool {
-        // `PID (NAME) STATE …`; the name is QEMU's own, without a closing parenthesis after it.
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.qemu_pid)).unwrap_or_default();
-        stat.rsplit_once(')')
-            .is_some_and(|(_, rest)| !matches!(rest.trim_start().chars().next(), None | Some('Z' | 'X')))
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Starts QEMU in this working folder; whatever QEMU ran before is killed.
+    pub(crate) fn start_qemu(&mut self, directory: &Path, command: &[String]) -> io::Result<()> {
+        let words: Vec<_> = command.iter().map(|word| quote(word)).collect();
+        let directory = quote(&directory.to_string_lossy());
+        fs::write(self.folder.join("machine"), format!("cd {directory} && exec {}\n", words.join(" \\\n    ")))?;
+        let pid = self.order("start")?;
+        self.qemu = Some(pid.parse().map_err(|_| io::Error::other(format!("the guard says `{pid}`, no process id")))?);
+        Ok(())
     }
 
     /// Kills QEMU as a power loss would, and returns when it is gone.
-    pub(crate) fn end(mut self, folder: Folder) -> io::Result<()> {
-        if let Some(mut pipe) = self.shell.stdin.take()
-            && folder == Folder::Keep
-        {
-            pipe.write_all(b"keep\n")?;
+    pub(crate) fn cut_power(&mut self) -> io::Result<()> {
+        self.qemu = None;
+        self.order("cut").map(drop)
+    }
+
+    /// Whether QEMU runs.
+    pub(crate) fn qemu_runs(&self) -> bool {
+        let Some(pid) = self.qemu else { return false };
+        // `PID (NAME) STATE …`
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        !matches!(state, None | Some('Z' | 'X'))
+    }
+
+    /// What QEMU, or the shell that was to start it, printed on stderr.
+    pub(crate) fn qemu_words(&self) -> String {
+        fs::read_to_string(self.folder.join("qemu.log")).unwrap_or_default().trim().to_owned()
+    }
+
+    fn order(&mut self, word: &str) -> io::Result<String> {
+        let orders = self.orders.as_mut().expect("open until the drop");
+        writeln!(orders, "{word}")?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        if self.answers.read_line(&mut line)? == 0 {
+            return Err(io::Error::other("the lab's guard, a shell, is gone"));
         }
-        self.shell.wait().map(drop)
+        Ok(line.trim_end().to_owned())
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        // If it cannot be waited for it is gone already.
+        let _ = self.shell.wait();
     }
 }

@@ -12,7 +12,7 @@
 //! assert!(!refused.success());
 //!
 //! lab.run("xl create /srv/guests/pv.cfg")?;
-//! lab.wait_until("pv1 is up", Duration::from_secs(90), |lab| Ok(lab.guest_boots("pv1")? == 1))?;
+//! lab.wait_for_guest("pv1", 1, Duration::from_secs(600))?;                // its first boot; takes seconds
 //! lab.type_in_guest("pv1", "reboot")?;                                    // the guest ends by itself
 //!
 //! lab.spawn("pinfold run", "/var/log/pinfold.log")?;                      // something that keeps running

@@ -10,28 +10,27 @@ use std::time::{Duration, Instant};
 
 use crate::channel::{Channel, Silence};
 use crate::command::{Output, quote};
-use crate::console::Console;
-use crate::guard::{Folder, Guard};
+use crate::console::{Console, tail};
+use crate::guard::Guard;
 use crate::machine::Files;
 use crate::slot::Slot;
 use crate::{Builder, LabError, image};
 
 /// For a boot. It takes about 15 s on an idle machine; this only ends a wait that has become hopeless.
-const BOOT: Duration = Duration::from_secs(300);
+const BOOT: Duration = Duration::from_secs(600);
 
 /// For a command in dom0.
-const COMMAND: Duration = Duration::from_secs(180);
+const COMMAND: Duration = Duration::from_secs(300);
 
 /// One emulated host with real Xen. Dropped, it is gone with all its files, except the serial console's log.
 #[derive(Debug)]
 pub struct Lab {
     builder: Builder,
     image: PathBuf,
-    folder: PathBuf,
     console: Console,
     channel: Channel,
-    /// None while the machine is off.
-    guard: Option<Guard>,
+    // Dropped before the slot: the next lab starts when this one is gone.
+    guard: Guard,
     exchange: AtomicU32,
     _slot: Slot,
 }
@@ -46,23 +45,17 @@ impl Lab {
         let image = image::ready()?;
         let slot = Slot::take(&image::cache_folder()?)?;
         let console = Console::create(&builder.name.clone().unwrap_or_else(test_name))?;
-        let folder = tempfile::Builder::new()
-            .prefix("pinfold-lab-")
-            .tempdir()
-            .map_err(LabError::io("making the lab's folder"))?;
-        let share = folder.path().join("share");
+        let guard = Guard::start().map_err(LabError::io("starting the lab's guard"))?;
+        let share = guard.folder().join("share");
         fs::create_dir(&share).map_err(LabError::io("making the lab's shared folder"))?;
-        make_disk(&image.join("root.img"), &folder.path().join("disk.qcow2"))?;
-        let channel = Channel::create(folder.path(), &share, &image)?;
-        // From here on the guard removes it, which also works when this process is killed.
-        let folder = folder.keep();
-        let exchange = AtomicU32::new(0);
-        let mut lab = Self { builder, image, folder, console, channel, guard: None, exchange, _slot: slot };
+        make_disk(&image.join("root.img"), &guard.folder().join("disk.qcow2"))?;
+        let channel = Channel::create(guard.folder(), &share, &image)?;
+        let mut lab = Self { builder, image, console, channel, guard, exchange: AtomicU32::new(0), _slot: slot };
         lab.power_on()?;
         Ok(lab)
     }
 
-    /// Runs a command by `sh` in dom0 as root, whatever its exit status; three minutes at most.
+    /// Runs a command by `sh` in dom0 as root, whatever its exit status; five minutes at most.
     ///
     /// What it leaves running in the background must not keep its output open: use [`Lab::spawn`] for that.
     pub fn sh(&self, command: &str) -> Result<Output, LabError> {
@@ -160,6 +153,20 @@ impl Lab {
         Ok(self.guest_console(domain)?.matches("pinfold-guest up").count())
     }
 
+    /// Waits until a guest of this name has come up so many times; if it does not, the error shows its console.
+    pub fn wait_for_guest(&self, domain: &str, boots: usize, deadline: Duration) -> Result<(), LabError> {
+        let what = format!("{domain} is up (boot {boots})");
+        self.wait_until(&what, deadline, |lab| Ok(lab.guest_boots(domain)? >= boots)).map_err(|error| match error {
+            LabError::Deadline { what, after, log, console } => {
+                let text = |output: Result<String, LabError>| output.unwrap_or_else(|error| error.to_string());
+                let (guest, list) = (text(self.guest_console(domain)), text(self.run("xl list")));
+                let what = format!("{what}\nxl list:\n{list}its console:\n{}", tail(&guest, 25));
+                LabError::Deadline { what, after, log, console }
+            }
+            error => error,
+        })
+    }
+
     /// Reboots the host from inside, as an administrator would: the disk stays, guests and everything else in memory go.
     pub fn reboot(&mut self) -> Result<(), LabError> {
         let boots = self.console.boots();
@@ -176,10 +183,7 @@ impl Lab {
 
     /// Cuts the power.
     pub fn cut_power(&mut self) -> Result<(), LabError> {
-        match self.guard.take() {
-            Some(guard) => guard.end(Folder::Keep).map_err(LabError::io("ending QEMU")),
-            None => Ok(()),
-        }
+        self.guard.cut_power().map_err(LabError::io("ending QEMU"))
     }
 
     /// Gives the power back after [`Lab::cut_power`], or after a `poweroff` in dom0, and waits until dom0 answers.
@@ -187,7 +191,6 @@ impl Lab {
         if self.is_on() {
             return Ok(());
         }
-        self.cut_power()?;
         let boots = self.console.boots();
         for attempt in 1.. {
             self.start_qemu()?;
@@ -204,7 +207,7 @@ impl Lab {
 
     /// Whether the machine is on; a `poweroff` in dom0 switches it off.
     pub fn is_on(&self) -> bool {
-        self.guard.as_ref().is_some_and(Guard::qemu_runs)
+        self.guard.qemu_runs()
     }
 
     /// The serial console: Xen's lines and dom0's, over all boots.
@@ -214,7 +217,7 @@ impl Lab {
 
     /// The folder whose files dom0 sees in `/run/lab`.
     pub fn share(&self) -> PathBuf {
-        self.folder.join("share")
+        self.guard.folder().join("share")
     }
 
     /// A shell in dom0 on this process's terminal; returns when the person leaves it.
@@ -227,13 +230,11 @@ impl Lab {
         self.channel.set_port(port)?;
         let qemu = self.builder.qemu(&Files {
             console: self.console.path(),
-            disk: &self.folder.join("disk.qcow2"),
+            disk: &self.guard.folder().join("disk.qcow2"),
             share: &self.share(),
             ssh_port: port,
         });
-        let guard = Guard::start(&self.folder, &self.image, &qemu).map_err(LabError::io("starting QEMU"))?;
-        self.guard = Some(guard);
-        Ok(())
+        self.guard.start_qemu(&self.image, &qemu).map_err(LabError::io("starting QEMU"))
     }
 
     fn wait_for_boot(&self, boots_before: usize) -> Result<(), LabError> {
@@ -265,8 +266,7 @@ impl Lab {
     fn trouble(&self, doing: &str) -> Option<LabError> {
         let (doing, log, console) = (doing.to_owned(), self.console.path().to_owned(), self.console.tail());
         if !self.is_on() {
-            let qemu = fs::read_to_string(self.folder.join("qemu.log")).unwrap_or_default();
-            return Some(LabError::Ended { doing, qemu: qemu.trim().to_owned(), log, console });
+            return Some(LabError::Ended { doing, qemu: self.guard.qemu_words(), log, console });
         }
         self.console.panicked().then_some(LabError::Panicked { doing, log, console })
     }
@@ -282,18 +282,6 @@ impl Lab {
 
     fn exchange_name(&self) -> String {
         format!(".exchange-{}", self.exchange.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let ended = match self.guard.take() {
-            Some(guard) => guard.end(Folder::Remove),
-            None => fs::remove_dir_all(&self.folder),
-        };
-        if let Err(error) = ended {
-            crate::console::say(&format!("cannot remove {}: {error}", self.folder.display()));
-        }
     }
 }
 

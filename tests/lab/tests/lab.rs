@@ -5,11 +5,15 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use lab::Lab;
+use anyhow::{Context, Result, ensure};
+use lab::{Lab, Topology};
+
+/// For what a guest does. Nothing is measured by it: it ends a wait that has become hopeless.
+const GUEST: Duration = Duration::from_secs(900);
 
 #[test]
 fn dom0_runs_commands_takes_files_and_reaches_one_server() -> Result<()> {
@@ -60,4 +64,144 @@ fn dom0_runs_commands_takes_files_and_reaches_one_server() -> Result<()> {
         assert_eq!(answer, "answer");
     }
     Ok(())
+}
+
+#[test]
+fn guests_idle_obey_and_end_by_themselves() -> Result<()> {
+    let lab = Lab::builder().boot()?;
+    let gone = |name: &str| {
+        lab.wait_until(&format!("{name} is gone"), GUEST, |lab| Ok(!lab.sh(&format!("xl domid {name}"))?.success()))
+    };
+    let up = |name: &str, boots| lab.wait_for_guest(name, boots, GUEST);
+
+    lab.run("xl create /srv/guests/pv.cfg && xl create /srv/guests/pvh.cfg 'on_crash=\"preserve\"'")?;
+    lab.run("xl create /srv/guests/pv.cfg 'name=\"deaf\"' 'extra=\"console=hvc0 quiet pf.ignore-shutdown\"'")?;
+    up("pv1", 1)?;
+    up("pvh1", 1)?;
+    up("deaf", 1)?;
+    let cpu_seconds = || -> Result<f64> {
+        let list = lab.run("xl list | awk '$1 != \"Domain-0\" { sum += $6 } END { print sum }'")?;
+        Ok(list.trim().parse()?)
+    };
+    lab.run("sleep 5")?; // Their kernels have late work of their own.
+    let before = cpu_seconds()?;
+    lab.run("sleep 10")?;
+    let spent = cpu_seconds()? - before;
+    assert!(spent < 3.0, "three guests used {spent} s of CPU time in 10 s: they do not idle");
+
+    lab.run("xl shutdown -w pv1 && xl shutdown deaf")?;
+    gone("pv1")?;
+    lab.wait_until("deaf ignores it", GUEST, |lab| Ok(lab.guest_console("deaf")?.contains("poweroff, ignored")))?;
+    lab.run("xl domid deaf && xl destroy deaf")?;
+
+    lab.type_in_guest("pvh1", "reboot")?;
+    up("pvh1", 2)?;
+    lab.type_in_guest("pvh1", "crash")?;
+    lab.wait_until("Xen sees the crash", GUEST, |lab| Ok(lab.run("xl list pvh1")?.contains("---sc-")))?;
+    lab.run("xl destroy pvh1")?;
+
+    lab.run("truncate -s 8M /srv/disk.img")?;
+    let devices = "disk=[\"/srv/disk.img,raw,xvda,rw\"]' 'vif=[\"bridge=xenbr0\"]";
+    let options = "console=hvc0 quiet pf.ip=192.168.77.11/24 pf.do=reboot pf.once";
+    lab.run(&format!("xl create /srv/guests/pv.cfg '{devices}' 'name=\"once\"' 'extra=\"{options}\"'"))?;
+    up("once", 2)?;
+    lab.wait_until("it has its address", GUEST, |lab| Ok(lab.sh("ping -c 1 -W 5 192.168.77.11")?.success()))?;
+    lab.type_in_guest("once", "poweroff")?;
+    gone("once")?;
+    assert_eq!(lab.guest_boots("once")?, 2);
+    Ok(())
+}
+
+#[test]
+fn the_hosts_disk_survives_reboot_power_loss_and_poweroff() -> Result<()> {
+    let mut lab = Lab::builder().topology(Topology::Cores(4)).boot()?;
+    lab.run("xl create -p /srv/guests/pv.cfg && echo written > /srv/file")?;
+    let before = lab.run("cat /proc/sys/kernel/random/boot_id")?;
+
+    lab.reboot()?;
+    assert_ne!(lab.run("cat /proc/sys/kernel/random/boot_id")?, before);
+    assert_eq!(lab.run("cat /srv/file")?, "written\n");
+    assert!(!lab.sh("xl domid pv1")?.success(), "a domain outlived its host");
+
+    lab.run("echo synced > /srv/file && sync /srv/file /srv")?;
+    lab.power_loss()?;
+    assert_eq!(lab.run("cat /srv/file; cat /run/lab/.authorized_keys | wc -l")?, "synced\n1\n");
+    assert!(lab.console_log().matches("lab: dom0 is up").count() == 3);
+
+    // Its answer comes or not, as with any host that one switches off over ssh.
+    let _ = lab.sh("poweroff");
+    let until = Instant::now() + GUEST;
+    while lab.is_on() && Instant::now() < until {
+        thread::sleep(Duration::from_millis(100));
+    }
+    let error = lab.run("true").unwrap_err().to_string();
+    assert!(error.starts_with("the lab's QEMU ended while running `true`"), "{error}");
+    lab.power_on()?;
+    assert_eq!(lab.run("cat /srv/file")?, "synced\n");
+    Ok(())
+}
+
+#[test]
+fn xen_finds_the_processors_that_were_asked_for() -> Result<()> {
+    check_topology(Topology::EightThreads, "0:0:0 1:0:0 2:1:0 3:1:0 4:2:0 5:2:0 6:3:0 7:3:0")?;
+    check_topology(Topology::TwoSockets, "0:0:0 1:1:0 2:2:0 3:3:0 4:0:1 5:1:1 6:2:1 7:3:1")
+}
+
+/// `cpus` is CPU:core:socket of each.
+fn check_topology(topology: Topology, cpus: &str) -> Result<()> {
+    let lab = Lab::builder().topology(topology).boot()?;
+    let table =
+        lab.run("xl info -n | awk '/^cpu:/ { on = 1; next } !/^ *[0-9]+:/ { on = 0 } on { print $1 $2 \":\" $3 }'")?;
+    assert_eq!(table.split_whitespace().collect::<Vec<_>>().join(" "), cpus, "{topology:?}");
+    Ok(())
+}
+
+#[test]
+fn a_lab_that_cannot_boot_shows_its_console() {
+    let error = Lab::builder().memory_mib(512).boot().unwrap_err().to_string();
+    assert!(error.starts_with("Xen panicked while booting"), "{error}");
+    assert!(error.contains("(XEN) Panic on CPU 0:"), "{error}");
+}
+
+#[test]
+fn nothing_outlives_the_process_that_booted_a_lab() -> Result<()> {
+    // At the first sign of life, and once QEMU runs.
+    for (signal, program) in [("KILL", ""), ("KILL", "qemu-system"), ("TERM", "qemu-system"), ("INT", "qemu-system")] {
+        let temporary = tempfile::tempdir()?;
+        let path = temporary.path().to_str().context("a temporary folder that is not UTF-8")?;
+        let mut process = Command::new(env!("CARGO_BIN_EXE_pinfold-lab"))
+            .args(["run", "true"])
+            .env("TMPDIR", path)
+            .env("PINFOLD_LAB_LOGS", path)
+            .stderr(Stdio::null())
+            .spawn()?;
+        // Its own turn may be long in coming, as others use labs meanwhile.
+        while processes_that_name(path, program)? == 0 {
+            ensure!(process.try_wait()?.is_none(), "pinfold-lab ended before it had a QEMU");
+            thread::sleep(Duration::from_millis(50));
+        }
+        ensure!(Command::new("kill").args(["-s", signal, &process.id().to_string()]).status()?.success());
+        process.wait()?;
+        let until = Instant::now() + GUEST;
+        let left = || -> Result<bool> {
+            let folders = fs::read_dir(path)?.flatten().filter(|entry| entry.path().is_dir()).count();
+            Ok(folders > 0 || processes_that_name(path, "")? > 0)
+        };
+        while left()? {
+            ensure!(Instant::now() < until, "after SIG{signal} something is left in {path} or runs there");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+    Ok(())
+}
+
+/// Processes of a program, by the start of its name, with this folder in an argument.
+fn processes_that_name(folder: &str, program: &str) -> Result<usize> {
+    let processes = fs::read_dir("/proc")?.flatten();
+    let arguments = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    let matches = |bytes: Vec<u8>| {
+        let words = String::from_utf8_lossy(&bytes).into_owned();
+        words.starts_with(program) && words.contains(folder)
+    };
+    Ok(arguments.filter(|bytes| matches(bytes.clone())).count())
 }
