@@ -7,6 +7,8 @@ use crate::libxl::{
 use crate::observe;
 use operation::Hypervisor;
 use protocol::{CpuSet, Cpupool, Domain, DomainConfig, Failure, FailureKind, Sched};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// A connection to Xen and its xenstore. The order of the fields is the order in which they are closed.
@@ -14,6 +16,8 @@ pub(crate) struct Xen {
     pub(crate) control: Control,
     pub(crate) store: Store,
     pub(crate) libxl: Libxl,
+    /// How each domain was made, by domid.
+    pub(crate) origins: RefCell<BTreeMap<u32, observe::Origin>>,
 }
 
 impl Xen {
@@ -21,7 +25,7 @@ impl Xen {
     pub(crate) fn open() -> Result<Self, Failure> {
         let store = Store::open()?;
         let libxl = Libxl::open()?;
-        Ok(Self { control: Control::open(&libxl)?, store, libxl })
+        Ok(Self { control: Control::open(&libxl)?, store, libxl, origins: RefCell::default() })
     }
 
     /// A configuration that libxl has understood whole.

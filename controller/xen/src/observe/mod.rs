@@ -6,7 +6,7 @@
 mod devices;
 mod domains;
 
-pub(crate) use domains::domains;
+pub(crate) use domains::{Origin, domains};
 
 use crate::libxl::{List, Physinfo};
 use crate::xen::Xen;
