@@ -62,12 +62,17 @@ fn move_and_add(stage: &mut dyn Stage) -> Result<()> {
 
 fn typo(stage: &mut dyn Stage) -> Result<()> {
     chapter("A commit with a typo: refused as a whole, with line and column; everything keeps running")?;
-    let in_force = stage.push("nothing")?;
+    // The commit in force now: one pushed just before the typo might never be fetched on its own.
+    let mut in_force = None;
+    stage.wait("a commit is in force", &mut |status: &Status| {
+        in_force = status.commit().map(ToOwned::to_owned);
+        in_force.is_some()
+    })?;
     stage.edit(&[Change::Replace("vms/web.yaml", "memory: 96Mi", "memmory: 96M")])?;
     let refused = stage.push("web: a little memory")?;
-    ensure!(in_force != refused, "the typo made a commit");
+    ensure!(in_force.as_ref() != Some(&refused), "the typo made a commit");
     stage.wait("the commit is refused", &mut |status: &Status| {
-        status.json()["source"].to_string().contains(&refused) && status.commit() == Some(in_force.as_str())
+        status.json()["source"].to_string().contains(&refused) && status.commit() == in_force.as_deref()
     })?;
     show(stage, &["status"])?;
     chapter("The fix is a commit too")?;
