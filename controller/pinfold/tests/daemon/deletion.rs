@@ -1,0 +1,66 @@
+//! Removing things: within the budget, over it, and with an approval.
+
+use super::manifests::{first, vm};
+use super::site::{Site, condition, is_quiet};
+
+#[test]
+fn a_removed_vm_is_stopped_and_its_folder_goes_to_the_trash() {
+    let site = Site::settled();
+    let commit = site.commit("web retires", &[("vms/web.yaml".to_owned(), None)]);
+    site.until_settled(&commit);
+    assert_eq!(site.shape(), ["crm oracle-b running 4-5 4-5", "db oracle-a running 2-3 2-3"]);
+    let trash = std::fs::read_dir(site.path("state/storage/trash")).unwrap();
+    let names: Vec<String> = trash.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(names.len() == 1 && names[0].contains("--web--"), "{names:?}");
+}
+
+#[test]
+fn a_hundred_vms_that_vanish_at_once_stay() {
+    let mut site = Site::new();
+    let mut files = first();
+    let many = (0..100).map(|number| format!("batch-{number}"));
+    files.extend(many.map(|name| (format!("vms/{name}.yaml"), Some(vm(&name, "  power: stopped\n")))));
+    let full = site.commit("many", &files);
+    site.start();
+    site.until_settled(&full);
+    let before = site.domains();
+    let all = files.iter().map(|(path, _)| path.clone()).filter(|path| path.starts_with("vms/"));
+    let empty = site.commit("oops", &all.map(|path| (path, None)).collect::<Vec<_>>());
+    let status = site.until("the removals are held", |status| {
+        status["commit"]["id"] == empty.as_str() && status["held"].as_u64() >= Some(103) && is_quiet(status)
+    });
+    assert!(condition(&status, "web", "Held").starts_with("True"), "{}", condition(&status, "web", "Held"));
+    site.let_it_look();
+    assert_eq!(site.domains(), before, "nothing was stopped");
+    assert_eq!(site.pinfold(&["plan", "--detailed-exitcode"]).code, 3);
+    let why = site.pinfold(&["why", "vm/web"]).out;
+    assert!(why.contains("held"), "{why}");
+    let back = site.commit("put back", &files);
+    site.until_settled(&back);
+    assert_eq!(site.domains(), before);
+}
+
+#[test]
+fn an_approved_removal_happens_and_only_that_one() {
+    let site = Site::settled();
+    let gone = [("vms/web.yaml".to_owned(), None), ("vms/db.yaml".to_owned(), None)];
+    let commit = site.commit("two at once", &gone);
+    site.until("both are held", |status| {
+        status["commit"]["id"] == commit.as_str()
+            && ["web", "db"].iter().all(|name| condition(status, name, "Held").starts_with("True"))
+    });
+    let plan = site.json(&["plan", "-o", "json"]);
+    let items = plan["plan"]["items"].as_array().unwrap();
+    let web =
+        items.iter().find(|item| item["object"]["name"] == "web" && item["disposition"]["when"] == "held").unwrap();
+    let id = web["id"].as_str().unwrap();
+    let wrong = site.pinfold(&["approve", "0000", "--reason", "x"]);
+    assert_ne!(wrong.code, 0);
+    let said = site.pinfold(&["approve", id, "--reason", "it is not needed"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    site.until("web is gone", |status| is_quiet(status) && !site.shape().iter().any(|line| line.starts_with("web ")));
+    assert!(site.shape().iter().any(|line| line.starts_with("db ")), "{:?}", site.shape());
+    let events = site.json(&["events", "--limit", "1000", "-o", "json"]);
+    let approval = events["items"].as_array().unwrap().iter().find(|event| event["reason"] == "Verb").unwrap();
+    assert!(approval["actor"].as_str().unwrap().starts_with("uid "), "{approval}");
+}

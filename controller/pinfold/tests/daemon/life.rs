@@ -1,0 +1,84 @@
+//! The daemon's own life: killed at any time, started twice, told to stop, run once.
+
+use super::manifests::{first, vm};
+use super::site::Site;
+use std::time::Duration;
+
+#[test]
+fn killed_at_any_time_it_reaches_the_same_end() {
+    let mut site = Site::new();
+    let commit = site.commit("first commit", &first());
+    // Different moments of the same way: before the first fetch, between, and inside operations.
+    for milliseconds in [30, 400, 700, 1100, 1500, 2100] {
+        site.spawn();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        site.kill();
+    }
+    site.start();
+    site.until_settled(&commit);
+    assert_eq!(
+        site.shape(),
+        ["crm oracle-b running 4-5 4-5", "db oracle-a running 2-3 2-3", "web Pool-0 running 0-9 0-9"]
+    );
+    let before = site.domains();
+    site.kill();
+    site.start();
+    site.until_settled(&commit);
+    site.let_it_look();
+    assert_eq!(site.domains(), before, "a restart disturbs no guest");
+}
+
+#[test]
+fn conditions_keep_their_times_across_a_restart() {
+    let mut site = Site::settled();
+    let since = |site: &Site| {
+        let status = site.until("it is ready", |status| status["ready"]["status"] == "True");
+        super::site::object(&status, "virtual-machine", "web")["conditions"][0]["since"].clone()
+    };
+    let before = since(&site);
+    site.kill();
+    site.start();
+    assert_eq!(since(&site), before);
+}
+
+#[test]
+fn a_second_daemon_refuses_to_start() {
+    let site = Site::settled();
+    let second = site.pinfold(&["run", "--once", "--backend", &site.backend(), "--config", &site.config()]);
+    assert_eq!(second.code, 70);
+    assert!(second.err.contains("another pinfold daemon"), "{}", second.err);
+    site.let_it_look();
+}
+
+#[test]
+fn a_host_that_reboots_gets_everything_back() {
+    let site = Site::settled();
+    let shape = site.shape();
+    site.happens("host-reboot");
+    site.until("everything runs again", |status| {
+        status["ready"]["status"] == "True" && super::site::is_quiet(status) && site.shape() == shape
+    });
+}
+
+#[test]
+fn once_ends_with_what_it_found() {
+    let once = |site: &Site| site.pinfold(&["run", "--once", "--backend", &site.backend(), "--config", &site.config()]);
+    let site = Site::new();
+    site.commit("first commit", &first());
+    let settled = once(&site);
+    assert_eq!(settled.code, 0, "{}", settled.err);
+    site.commit("two at once", &[("vms/web.yaml".to_owned(), None), ("vms/db.yaml".to_owned(), None)]);
+    let held = once(&site);
+    assert_eq!(held.code, 3, "{}", held.err);
+    site.commit("a typo", &[("vms/crm.yaml".to_owned(), Some(vm("crm", "").replace("vcpus", "vcpu")))]);
+    let refused = once(&site);
+    assert_eq!(refused.code, 1, "{}", refused.err);
+}
+
+#[test]
+fn no_daemon_says_what_to_do() {
+    let site = Site::new();
+    let said = site.pinfold(&["status"]);
+    assert_eq!(said.code, 70);
+    assert!(said.err.contains("cannot reach the daemon") && said.err.contains("help:"), "{}", said.err);
+}

@@ -1,0 +1,10 @@
+//! The daemon as a black box: the real process on a simulated host, a real repository, the real sockets and the real command line.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod deletion;
+mod git_fails;
+mod life;
+mod manifests;
+mod reconcile;
+mod site;
