@@ -17,6 +17,9 @@ pub trait Hypervisor {
     /// All domains but dom0, dying ones included.
     fn domains(&mut self) -> Result<Vec<Domain>, Failure>;
 
+    /// Hard affinity of each of dom0's vCPUs. They are always in Pool-0.
+    fn dom0_affinity(&mut self) -> Result<Vec<CpuSet>, Failure>;
+
     /// Makes a cpupool without pCPUs and answers its number. Its uuid and name are written to xenstore after the hypercall: dying between the two leaves a pool without a name.
     fn create_cpupool(&mut self, uuid: Uuid, name: &str) -> Result<u32, Failure>;
 

@@ -34,9 +34,13 @@ pub(crate) fn move_domain(
         }
         return Err(failure);
     }
-    place(hypervisor, MOVE, target, &pool, placement)?;
-    if was_running {
-        hypervisor.unpause_domain(target.domid)?;
+    match place(hypervisor, MOVE, target, &pool, placement) {
+        Ok(()) if was_running => hypervisor.unpause_domain(target.domid)?,
+        Ok(()) => {}
+        Err(mut failure) => {
+            failure.message += "; the domain stays paused until it is placed as asked";
+            return Err(failure);
+        }
     }
     Ok(Done::default())
 }

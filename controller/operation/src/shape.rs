@@ -15,6 +15,7 @@ const OPERATION: &str = "shape-cpupool";
 pub(crate) fn run(hypervisor: &mut dyn Hypervisor, shape: &ShapeCpupool) -> Result<Done, Failure> {
     let view = View::read(hypervisor, OPERATION)?;
     check(&view, shape)?;
+    check_dom0(hypervisor, &view, &shape.take)?;
     take(hypervisor, &view, shape)?;
     let pool = find_or_create(hypervisor, &view, shape)?;
     narrow(hypervisor, &view, &pool, shape)?;
@@ -118,9 +119,21 @@ fn take(hypervisor: &mut dyn Hypervisor, view: &View, shape: &ShapeCpupool) -> R
         }
         let left = pool0.cpus.difference(&CpuSet::from_iter([cpu]));
         view.check_nobody_stranded(pool0, &left, |_, vcpu| vcpu.hard.clone())?;
+        check_dom0(hypervisor, &view, &CpuSet::from_iter([cpu]))?;
         remove_cpu(hypervisor, POOL_0, cpu)?;
     }
     Ok(())
+}
+
+/// Refuses to take pCPUs of which dom0 needs one, as when it was booted with `dom0_vcpus_pin`: Xen would widen its pins as silently.
+fn check_dom0(hypervisor: &mut dyn Hypervisor, view: &View, take: &CpuSet) -> Result<(), Failure> {
+    let left = view.pool0()?.cpus.difference(take);
+    match hypervisor.dom0_affinity()?.iter().position(|hard| hard.is_disjoint(&left)) {
+        None => Ok(()),
+        Some(vcpu) => Err(view.stale(format!(
+            "vCPU {vcpu} of dom0 is pinned, and would have no pCPU left without `{take}`: leave dom0 those cores, or unpin it"
+        ))),
+    }
 }
 
 /// The cpupool, made without pCPUs when there is none.

@@ -164,6 +164,10 @@ impl Hypervisor for Calls<'_> {
         self.call(CallName::Domains, |world| Ok(world.list_domains()))
     }
 
+    fn dom0_affinity(&mut self) -> Result<Vec<CpuSet>, Failure> {
+        self.call(CallName::Dom0Affinity, |world| Ok(world.dom0_affinity()))
+    }
+
     fn create_cpupool(&mut self, uuid: Uuid, name: &str) -> Result<u32, Failure> {
         self.begin(CallName::CreateCpupool)?;
         self.elapsed_ms += self.world.host.latency.call_ms;

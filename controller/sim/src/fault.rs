@@ -86,6 +86,7 @@ pub enum CallName {
     Cpupools,
     FreeCpus,
     Domains,
+    Dom0Affinity,
     CreateCpupool,
     AddCpu,
     RemoveCpu,

@@ -47,6 +47,10 @@ impl World {
         self.domains().map(|(domid, domain)| list_domain(domid, domain)).collect()
     }
 
+    pub(crate) fn dom0_affinity(&self) -> Vec<CpuSet> {
+        self.domains[&0].vcpus.iter().map(|vcpu| vcpu.hard.clone()).collect()
+    }
+
     fn hypervisor(&self) -> Hypervisor {
         let dom0 = &self.domains[&0];
         Hypervisor {

@@ -229,6 +229,16 @@ fn a_cpupool_is_only_shaped_when_its_premises_hold() {
 }
 
 #[test]
+fn cores_that_dom0_is_pinned_to_stay_with_it() {
+    let mut host = host();
+    host.dom0.pinned = true;
+    let world = World::new(host).unwrap();
+    insta::assert_snapshot!(refusals(&world, [carve("q", "1-2")]), @r"
+    Stale shape-cpupool: vCPU 1 of dom0 is pinned, and would have no pCPU left without `1-2`: leave dom0 those cores, or unpin it
+    ");
+}
+
+#[test]
 fn a_domain_is_only_made_when_its_premises_hold() {
     let mut world = populated();
     let config = |name, change: &dyn Fn(&mut DomainConfig)| {

@@ -2,7 +2,7 @@
 
 use crate::config::{not_understood, to_libxl};
 use crate::libxl::{
-    Bitmap, Control, DomainConfig as LibxlConfig, Libxl, Physinfo, Store, c_text, create_cpupool, domain,
+    Bitmap, Control, DomainConfig as LibxlConfig, Libxl, List, Physinfo, Store, c_text, create_cpupool, domain,
 };
 use crate::observe;
 use operation::Hypervisor;
@@ -61,6 +61,10 @@ impl Hypervisor for Xen {
 
     fn domains(&mut self) -> Result<Vec<Domain>, Failure> {
         observe::domains(self)
+    }
+
+    fn dom0_affinity(&mut self) -> Result<Vec<CpuSet>, Failure> {
+        Ok(List::vcpus(&self.libxl, 0)?.readings().map(|(_, _, hard)| hard).collect())
     }
 
     fn create_cpupool(&mut self, uuid: Uuid, name: &str) -> Result<u32, Failure> {
