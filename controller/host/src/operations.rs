@@ -186,6 +186,8 @@ fn end_of(store: &Store, workers: &mut dyn Workers, order: &OrderFile) -> Option
 fn settle(store: &Store, order: &OrderFile, end: &End, now: Timestamp) -> Result<(), StoreError> {
     match &end.result {
         Ok(_) => store.apply(&order.operation.on_success, None)?,
+        // The request reached the guest, which is all that can be asked of it: what follows is the planner's patience.
+        Err(failure) if failure.kind == FailureKind::GuestIgnored => store.apply(&order.operation.on_success, None)?,
         Err(failure) => {
             let message = message(failure, &end.log);
             let failed = crate::store::Failed { message: &message, at: now };

@@ -127,6 +127,8 @@ pub struct Stopping {
     pub since: Timestamp,
     /// When it is destroyed if it still runs.
     pub deadline: Timestamp,
+    /// The guest was asked: until then the deadline means nothing, and nobody is destroyed for it. A worker may have died before it asked.
+    pub asked: bool,
     /// What the stop is for, in a sentence.
     pub why: String,
 }

@@ -94,6 +94,8 @@ fn next_step(planning: &mut Planning, domain: &Domain, draft: Draft, why: &str) 
     let now = planning.world.observed.now;
     match stopping(planning, domain) {
         None => ask(planning, domain, draft, why),
+        // Whoever was to ask died before it was known that the guest was asked. To be asked twice does it no harm.
+        Some(stop) if !stop.asked => ask(planning, domain, draft, why),
         Some(stop) if now < stop.deadline => {
             planning.report.due(stop.deadline);
             draft.waiting(format!("the guest powers off; it is destroyed at {} if it does not", moment(stop.deadline)))
@@ -115,12 +117,18 @@ fn ask(planning: &mut Planning, domain: &Domain, draft: Draft, why: &str) -> Dra
     let now = planning.world.observed.now;
     let timeout = planning.intentions.config.shutdown_timeout_s;
     let span = SignedDuration::from_secs(i64::try_from(timeout).unwrap_or(i64::MAX));
-    let stop = Stopping { domid: domain.domid, since: now, deadline: later(now, span), why: why.to_owned() };
+    let stop =
+        Stopping { domid: domain.domid, since: now, deadline: later(now, span), asked: false, why: why.to_owned() };
     let record = planning.next_record();
-    let here = Here { stopping: Some(stop), ..record.here.clone() };
-    let record = VmRecord { here, off_by_guest: None, ..record };
-    let edits = planning.consent().into_iter().chain([RecordEdit::Vm(Box::new(record))]);
-    draft.now(Operation::xen(Request::ShutdownDomain { target: target(domain) }).before(edits))
+    let recorded = |stop: Stopping| {
+        let here = Here { stopping: Some(stop), ..record.here.clone() };
+        RecordEdit::Vm(Box::new(VmRecord { here, off_by_guest: None, ..record.clone() }))
+    };
+    let edits = planning.consent().into_iter().chain([recorded(stop.clone())]);
+    let operation = Operation::xen(Request::ShutdownDomain { target: target(domain) })
+        .before(edits)
+        .on_success([recorded(Stopping { asked: true, ..stop })]);
+    planning.attempt(draft, operation, "ShutdownFailed")
 }
 
 /// Destroys a domain whose end is decided, and forgets it.
