@@ -6,16 +6,18 @@
 //!   orders that ended are taken in first       before-edits, order file, worker
 //! ```
 //!
-//! Entry points: [`XenHost`], which speaks to `pinfold-xen`; [`SimHost`], which simulates one; [`Store`], all durable state except git. Deliberately absent:
+//! Entry points: [`pass`], one round of it; [`XenHost`], which speaks to `pinfold-xen`; [`SimHost`], which simulates one; [`Store`], all durable state except git. Deliberately absent:
 //! policy. What is done, and whether, is in the plan; here it is only written down, carried out, and written down again.
 
 mod dom0;
+mod engine;
 mod observe;
 mod operations;
 mod sim;
 pub mod store;
 mod xen;
 
+pub use engine::{PassReport, pass};
 pub use sim::{Machine, Shared, SimError, SimHost, SimSettings, Watch};
 pub use store::{Place, Store, StoreError};
 pub use xen::{Settings, XenHost};

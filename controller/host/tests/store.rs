@@ -82,6 +82,9 @@ fn at_every_step(
             disk.inject(DiskFault::KillAfter(steps));
             let done = change(&store).is_ok() && !disk.is_dead();
             drop(store);
+            if done {
+                disk.mend();
+            }
             if power_cut {
                 disk.cut_power();
             } else {

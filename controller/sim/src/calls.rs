@@ -43,6 +43,13 @@ impl<'a> Calls<'a> {
         self
     }
 
+    /// The worker dies after this many points, whatever else it meets.
+    #[must_use]
+    pub fn die_after(mut self, points: u32) -> Self {
+        self.fault.die_after = Some(self.fault.die_after.map_or(points, |earlier| earlier.min(points)));
+        self
+    }
+
     /// Whether the worker died. Its result is then nobody's.
     pub fn died(&self) -> bool {
         self.died

@@ -45,6 +45,9 @@ pub struct Machine {
     /// What workers said to the daemon that started them; lost with it.
     said: BTreeMap<Uuid, Outcome>,
     watch: Option<Watch>,
+    /// Points that all operations have passed so far, and the one at which a worker dies.
+    points: u32,
+    kill_at: Option<u32>,
 }
 
 /// What is kept.
@@ -78,7 +81,16 @@ impl Machine {
     pub fn new(host: HostFile, now: Timestamp, disk: Arc<dyn Disk>) -> Result<Self, SimError> {
         let world = World::new(host).map_err(SimError::Description)?;
         let state = State { epoch: now, world, workers: Vec::new() };
-        Ok(Self { state, disk, keep: None, kept_at: None, said: BTreeMap::new(), watch: None })
+        Ok(Self {
+            state,
+            disk,
+            keep: None,
+            kept_at: None,
+            said: BTreeMap::new(),
+            watch: None,
+            points: 0,
+            kill_at: None,
+        })
     }
 
     /// The machine that is kept in a file, or a new one, which is kept there from now on.
@@ -87,7 +99,16 @@ impl Machine {
             Ok(text) => {
                 let state = serde_json::from_slice(&text)
                     .map_err(|error| SimError::Kept { path: path.to_owned(), source: error.into() })?;
-                Self { state, disk, keep: None, kept_at: None, said: BTreeMap::new(), watch: None }
+                Self {
+                    state,
+                    disk,
+                    keep: None,
+                    kept_at: None,
+                    said: BTreeMap::new(),
+                    watch: None,
+                    points: 0,
+                    kill_at: None,
+                }
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::new(host, now, disk)?,
             Err(source) => return Err(SimError::Kept { path: path.to_owned(), source }),
@@ -128,6 +149,16 @@ impl Machine {
     /// Looks at the world after every call of every operation from now on.
     pub fn watch(&mut self, watch: Watch) {
         self.watch = Some(watch);
+    }
+
+    /// Points that all operations have passed so far ([`sim::Fault::die_after`] says what a point is).
+    pub fn points(&self) -> u32 {
+        self.points
+    }
+
+    /// The worker that passes this point, counted over all operations, dies there.
+    pub fn kill_worker_at(&mut self, point: u32) {
+        self.kill_at = Some(point);
     }
 
     /// When something happens by itself next: a guest's doing, a zombie's end, an operation's end.
@@ -246,7 +277,14 @@ impl Machine {
         if let (Some(watch), Some(before)) = (&mut self.watch, &before) {
             calls = calls.after_call(move |world| watch(before, request, world));
         }
+        if let Some(kill_at) = self.kill_at.filter(|kill_at| *kill_at >= self.points) {
+            calls = calls.die_after(kill_at - self.points);
+        }
         let result = operation::run(&mut calls, request);
+        self.points += calls.points();
+        if calls.died() {
+            self.kill_at = None;
+        }
         let took = SignedDuration::from_millis(i64::try_from(calls.elapsed_ms()).unwrap_or(i64::MAX));
         let log = calls.log().to_vec();
         let outcome =

@@ -106,6 +106,28 @@ impl Store {
         self.sync_parent(&folder)
     }
 
+    /// Makes the links in `by-name/` agree with the records: a daemon may have died between the two.
+    pub(super) fn mend_links(&self) -> Result<(), StoreError> {
+        let links = self.place.storage.join("by-name");
+        let there = self.disk.list(&links).unwrap_or_default();
+        let records = match self.records() {
+            Reading::Known(records) => records,
+            // It is told with every observation.
+            Reading::Unknown(_) => return Ok(()),
+        };
+        let known: Vec<&VmRecord> = records.vms.values().filter_map(Reading::known).collect();
+        // A record that cannot be read keeps its link, whichever that is.
+        if known.len() == records.vms.len() {
+            for name in there.iter().filter(|name| known.iter().all(|record| record.name.as_str() != *name)) {
+                self.forget(&links.join(name))?;
+            }
+        }
+        for record in known.into_iter().filter(|record| there.iter().all(|name| record.name.as_str() != name)) {
+            self.link_name(record, None);
+        }
+        Ok(())
+    }
+
     /// Keeps `by-name/` right. For people only, so a failure is no reason to stop.
     fn link_name(&self, record: &VmRecord, former: Option<&schema::units::Name>) {
         let links = self.place.storage.join("by-name");

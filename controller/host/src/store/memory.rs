@@ -81,10 +81,16 @@ impl MemoryDisk {
         matches!(tree.fault, Some(DiskFault::KillAfter(at)) if tree.steps >= at)
     }
 
-    /// A new process: nothing goes wrong any more, and no lock is held.
+    /// Nothing goes wrong any more.
+    pub fn mend(&self) {
+        self.tree().fault = None;
+    }
+
+    /// A new process: no lock is held, and what has gone wrong does no more. A death that is yet to come still comes.
     pub fn revive(&self) {
         let mut tree = self.tree();
-        tree.fault = None;
+        let steps = tree.steps;
+        tree.fault = tree.fault.filter(|fault| matches!(fault, DiskFault::KillAfter(at) if steps < *at));
         tree.locks.clear();
         tree.life += 1;
     }

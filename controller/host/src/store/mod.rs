@@ -155,7 +155,8 @@ impl Store {
         for name in ["partitions", "approvals", "operations", "outcomes", "locks", "journal"] {
             self.make_dirs(&state.join(name))?;
         }
-        self.pin_host()
+        self.pin_host()?;
+        self.mend_links()
     }
 
     /// Whether this is the daemon's own view.

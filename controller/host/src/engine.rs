@@ -1,0 +1,60 @@
+//! One pass: observe, plan, start what is due. It waits for nothing, and holds nothing in memory from one pass to the next.
+
+use crate::{Host, Interest, StartError};
+use planner::observed::AcceptedCommit;
+use planner::{Disposition, Item, ObjectRef, Observed, Plan};
+use schema::desired::{Boot, Desired};
+use std::collections::BTreeSet;
+
+/// What one pass saw and did.
+#[derive(Clone, Debug)]
+pub struct PassReport {
+    /// The observation it began with.
+    pub observed: Observed,
+    /// What follows from it.
+    pub plan: Plan,
+    /// Objects whose operation was started.
+    pub started: Vec<ObjectRef>,
+    /// Objects whose operation could not be started, and why: nothing was done to them.
+    pub start_errors: Vec<(ObjectRef, StartError)>,
+}
+
+/// Makes one pass. `desired` is `None` when no commit is accepted, or the accepted one cannot be read.
+pub fn pass(host: &mut dyn Host, desired: Option<&Desired>, interest: &Interest) -> PassReport {
+    let observed = host.observe(interest);
+    let plan = planner::plan(desired, &observed);
+    let mut report = PassReport { observed, plan, started: Vec::new(), start_errors: Vec::new() };
+    for item in report.plan.items.iter().filter(|item| is_due(item)) {
+        match host.start(item) {
+            Ok(()) => report.started.push(item.object.clone()),
+            Err(error) => report.start_errors.push((item.object.clone(), error)),
+        }
+    }
+    report
+}
+
+impl PassReport {
+    /// Nothing runs, nothing was due: as long as nobody changes anything and no time passes, the next pass is the same.
+    pub fn is_quiet(&self) -> bool {
+        self.observed.operations.is_empty() && self.started.is_empty() && self.start_errors.is_empty()
+    }
+}
+
+impl Interest {
+    /// What a commit names in dom0.
+    pub fn of(desired: Option<&Desired>, accepted: Option<AcceptedCommit>) -> Self {
+        let mut paths = BTreeSet::new();
+        for vm in desired.into_iter().flat_map(|desired| desired.vms.values()) {
+            paths.extend(vm.disks.iter().map(|disk| disk.path.clone()));
+            if let Boot::Kernel { kernel, ramdisk, cmdline: _ } = &vm.boot {
+                paths.insert(kernel.clone());
+                paths.extend(ramdisk.clone());
+            }
+        }
+        Self { paths, accepted }
+    }
+}
+
+fn is_due(item: &Item) -> bool {
+    item.disposition == Disposition::Now && item.operation.is_some()
+}

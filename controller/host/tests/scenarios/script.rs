@@ -1,0 +1,126 @@
+//! A scenario: `host.yaml`, folders of manifests, and `script.yaml`, a list of steps.
+
+use crate::stage::{Stage, host_file, tree};
+use jiff::SignedDuration;
+use schema::units::Span;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What happens next.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// The files of this folder are laid over those of the commit before.
+    Commit(String),
+    /// A commit that removes these files.
+    Remove(Vec<String>),
+    /// The accepted commit can no longer be read.
+    LoseManifests,
+    /// Passes until nothing happens any more, for at most this long.
+    Settle(Span),
+    /// One pass.
+    Pass,
+    /// Time passes, and the daemon sleeps.
+    Advance(Span),
+    /// Something that no operation of ours does; see `sim::Event`.
+    Event(sim::Event),
+    /// The daemon is killed and stays away.
+    KillDaemon,
+    /// The daemon is started again.
+    StartDaemon,
+    /// A person approves what is held for an object.
+    Approve(String),
+}
+
+/// A scenario as it was read.
+pub struct Scenario {
+    pub folder: PathBuf,
+    host: sim::HostFile,
+    steps: Vec<Step>,
+}
+
+impl Scenario {
+    pub fn read(folder: &Path) -> Self {
+        let path = folder.join("script.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let steps = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self { folder: folder.to_owned(), host: host_file(&folder.join("host.yaml")), steps }
+    }
+
+    /// Plays it on a machine of its own, which `prepare` may spoil.
+    pub fn play(&self, prepare: impl FnOnce(&mut Stage)) -> Stage {
+        let mut stage = Stage::new(self.host.clone());
+        prepare(&mut stage);
+        let mut files = BTreeMap::new();
+        for step in &self.steps {
+            self.step(&mut stage, &mut files, step);
+        }
+        stage
+    }
+
+    fn step(&self, stage: &mut Stage, files: &mut BTreeMap<String, Vec<u8>>, step: &Step) {
+        match step {
+            Step::Commit(folder) => {
+                stage.note(&format!("commit {folder}"));
+                files.extend(manifests(&self.folder.join(folder)));
+                self.commit(stage, files);
+            }
+            Step::Remove(paths) => {
+                stage.note(&format!("commit without {}", paths.join(", ")));
+                for path in paths {
+                    assert!(files.remove(path).is_some(), "{path} is no file of the commit");
+                }
+                self.commit(stage, files);
+            }
+            Step::LoseManifests => {
+                stage.note("the manifests cannot be read");
+                stage.lose_manifests();
+            }
+            Step::Settle(span) => drop(stage.settle(seconds(*span))),
+            Step::Pass => drop(stage.pass()),
+            Step::Advance(span) => {
+                stage.note(&format!("{span} pass"));
+                stage.advance(seconds(*span));
+            }
+            Step::Event(event) => {
+                stage.note(&format!("{event:?}"));
+                stage.apply(event);
+            }
+            Step::KillDaemon => {
+                stage.note("the daemon is killed");
+                stage.kill_daemon();
+            }
+            Step::StartDaemon => {
+                stage.note("the daemon starts");
+                assert!(!stage.has_daemon(), "a daemon runs already");
+                stage.start_daemon();
+            }
+            Step::Approve(object) => {
+                stage.note(&format!("ada approves what is held for {object}"));
+                stage.approve(object);
+            }
+        }
+    }
+
+    fn commit(&self, stage: &mut Stage, files: &BTreeMap<String, Vec<u8>>) {
+        let tree = tree(files);
+        let reading = schema::read(&tree);
+        let said = schema::render::human(&reading.findings, &tree);
+        let desired = reading.desired.unwrap_or_else(|| panic!("{}: {said}", self.folder.display()));
+        stage.commit(desired);
+    }
+}
+
+fn manifests(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let read = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.unwrap();
+        (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap())
+    };
+    entries.map(read).collect()
+}
+
+fn seconds(span: Span) -> SignedDuration {
+    SignedDuration::from_secs(i64::try_from(span.as_secs()).unwrap())
+}
