@@ -5,7 +5,7 @@ use crate::finding::Bytes;
 /// One value with its place.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
-    /// The bytes of a scalar; for a list or a mapping the place where it starts.
+    /// The bytes of a scalar; of a list or a mapping, its first character.
     pub(crate) bytes: Bytes,
     pub(crate) value: Value,
 }

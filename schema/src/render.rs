@@ -79,11 +79,12 @@ pub fn github(findings: &[Finding], root: &str) -> String {
 
 /// Findings as GitLab's code quality report: a JSON array. `root` is the path of the configuration within the repository, or empty.
 pub fn gitlab(findings: &[Finding], root: &str) -> String {
-    let issues: Vec<Value> = findings.iter().map(|finding| gitlab_issue(finding, root)).collect();
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let issues: Vec<Value> = findings.iter().map(|finding| gitlab_issue(finding, root, &mut seen)).collect();
     format!("{:#}\n", Value::Array(issues))
 }
 
-fn gitlab_issue(finding: &Finding, root: &str) -> Value {
+fn gitlab_issue(finding: &Finding, root: &str, seen: &mut BTreeMap<String, usize>) -> Value {
     let severity = match finding.severity {
         Severity::Error => "major",
         Severity::Warning => "minor",
@@ -93,6 +94,10 @@ fn gitlab_issue(finding: &Finding, root: &str) -> Value {
     let file = below(root, file);
     // Stable while lines move, so that a known finding is not shown as new.
     let identity = format!("{}\0{file}\0{}", finding.code, finding.message);
+    // The same again in the same file is another one; the reader of the report would take the second for the first.
+    let times = seen.entry(identity.clone()).or_default();
+    let identity = if *times == 0 { identity } else { format!("{identity}\0{times}") };
+    *times += 1;
     json!({
         "description": std::iter::once(&finding.message).chain(&finding.help).map(String::as_str).collect::<Vec<_>>().join("; "),
         "check_name": finding.code,
@@ -156,7 +161,7 @@ fn places<'f>(finding: &'f Finding, texts: &BTreeMap<&'f str, &'f str>) -> Vec<E
     }
     let element = |(location, annotations): (&'f Location, Vec<Annotation<'f>>)| match texts.get(location.file.as_str())
     {
-        Some(text) if annotations_fit(location, text) => {
+        Some(text) if is_in(location, text) => {
             Snippet::source(*text).path(&location.file).annotations(annotations).into()
         }
         _ => origin(location).into(),
@@ -167,10 +172,13 @@ fn places<'f>(finding: &'f Finding, texts: &BTreeMap<&'f str, &'f str>) -> Vec<E
 /// A place without text beside it: the file could not be read, or has changed since.
 fn origin(location: &Location) -> Origin<'_> {
     let origin = Origin::path(&location.file);
-    let known = location.line > 1 || location.column > 1;
-    if known { origin.line(location.line as usize).char_column(location.column as usize) } else { origin }
+    if *location == Location::of_file(&location.file) {
+        return origin;
+    }
+    origin.line(location.line as usize).char_column(location.column as usize)
 }
 
-fn annotations_fit(location: &Location, text: &str) -> bool {
-    text.get(location.bytes.start..location.bytes.end).is_some() && !text.is_empty()
+/// Whether the place is one in this text, and not the file as a whole.
+fn is_in(location: &Location, text: &str) -> bool {
+    *location != Location::of_file(&location.file) && text.get(location.bytes.start..location.bytes.end).is_some()
 }

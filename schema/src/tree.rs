@@ -60,16 +60,10 @@ pub(crate) fn manifests<'t>(tree: &'t Tree, findings: &mut Vec<Finding>) -> Vec<
     let ignore = ignore_rules(tree, findings);
     let mut files: Vec<&SourceFile> = tree.files.iter().filter(|file| is_wanted(file, &ignore)).collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    if files.len() > MAX_FILES {
-        let message =
-            format!("the configuration has {} manifest files; pinfold reads at most {MAX_FILES}", files.len());
-        findings.push(
-            Finding::error("too-many-files", message)
-                .help("split the configuration, or list folders in `.pinfoldignore`"),
-        );
+    if let Some(finding) = too_much(&files) {
+        findings.push(finding.help("split the configuration, or list folders in `.pinfoldignore`"));
         return Vec::new();
     }
-    let mut total = 0;
     let mut texts = Vec::with_capacity(files.len());
     for file in files {
         if !has_manifest_ending(&file.path) {
@@ -77,21 +71,27 @@ pub(crate) fn manifests<'t>(tree: &'t Tree, findings: &mut Vec<Finding>) -> Vec<
             continue;
         }
         match decode(file) {
-            Ok(text) => {
-                total += text.content.len() as u64;
-                texts.push(text);
-            }
+            Ok(text) => texts.push(text),
             Err(finding) => findings.push(*finding),
         }
     }
-    if total > MAX_TOTAL_BYTES {
-        let message = format!("the manifests have {total} bytes together; pinfold reads at most {MAX_TOTAL_BYTES}");
-        findings.push(
-            Finding::error("too-large", message).help("split the configuration, or list folders in `.pinfoldignore`"),
-        );
-        return Vec::new();
-    }
     texts
+}
+
+/// More than is read, counted before anything is.
+fn too_much(files: &[&SourceFile]) -> Option<Finding> {
+    if files.len() > MAX_FILES {
+        let message =
+            format!("the configuration has {} manifest files; pinfold reads at most {MAX_FILES}", files.len());
+        return Some(Finding::error("too-many-files", message));
+    }
+    let size = |file: &&SourceFile| match &file.content {
+        Content::Text(bytes) => bytes.len() as u64,
+        Content::Symlink(_) | Content::TooLarge(_) => 0,
+    };
+    let total: u64 = files.iter().map(size).sum();
+    let message = format!("the manifests have {total} bytes together; pinfold reads at most {MAX_TOTAL_BYTES}");
+    (total > MAX_TOTAL_BYTES).then(|| Finding::error("too-large", message))
 }
 
 /// Manifests, and files whose author may take them for manifests.

@@ -164,7 +164,10 @@ enum Raw {
 }
 
 fn node(raw: Spanned<Raw>, text: &str) -> Node {
-    let bytes = bytes_of(raw.referenced, text).unwrap_or_default();
+    let mut bytes = bytes_of(raw.referenced, text).unwrap_or_default();
+    if matches!(raw.value, Raw::List(_) | Raw::Mapping(_)) {
+        bytes.end = bytes.start + text[bytes.start..].chars().next().map_or(0, char::len_utf8);
+    }
     let value = match raw.value {
         Raw::Null => Value::Null,
         Raw::Bool(value) => Value::Bool(value),
