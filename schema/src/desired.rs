@@ -142,7 +142,12 @@ impl Vm {
     /// The identity of the VM before it has a record: `spec.uuid`, or v5(pool id, first name it ever had).
     pub fn uuid(&self, pool_id: Uuid) -> Uuid {
         let first = self.formerly.first().unwrap_or(&self.name);
-        self.uuid.unwrap_or_else(|| Uuid::new_v5(&pool_id, first.as_str().as_bytes()))
+        self.uuid.unwrap_or_else(|| Self::first_uuid(pool_id, first))
+    }
+
+    /// The identity that comes from the first name a VM ever had.
+    pub(crate) fn first_uuid(pool_id: Uuid, first: &Name) -> Uuid {
+        Uuid::new_v5(&pool_id, first.as_str().as_bytes())
     }
 }
 

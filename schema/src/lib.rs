@@ -57,8 +57,9 @@ pub struct Reading {
 pub fn read(tree: &Tree) -> Reading {
     let mut findings = Vec::new();
     let texts = tree::manifests(tree, &mut findings);
-    let mut documents = document::Documents { has_unreadable: !findings.is_empty(), ..Default::default() };
-    if texts.is_empty() && findings.is_empty() {
+    let has_unreadable = has_error(&findings);
+    let mut documents = document::Documents { has_unreadable, ..Default::default() };
+    if texts.is_empty() && !has_unreadable {
         let message = "the configuration has no manifest: no file in it ends in `.yaml` or `.yml`";
         let help = "an empty configuration never means an empty host; check the path and the branch";
         findings.push(Finding::error("empty", message).help(help));
@@ -70,6 +71,9 @@ pub fn read(tree: &Tree) -> Reading {
     let scene = resolve::Scene { texts: &texts, documents: &documents };
     let resolve::Resolved { desired, sources } = resolve::resolve(&scene, &mut findings);
     findings.sort_by(|a, b| a.order().cmp(&b.order()));
-    let is_refused = findings.iter().any(|finding| finding.severity == Severity::Error);
-    Reading { desired: desired.filter(|_| !is_refused), findings, sources }
+    Reading { desired: desired.filter(|_| !has_error(&findings)), findings, sources }
+}
+
+fn has_error(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.severity == Severity::Error)
 }

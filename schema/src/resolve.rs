@@ -48,6 +48,9 @@ pub(crate) fn resolve(scene: &Scene<'_>, findings: &mut Vec<Finding>) -> Resolve
     let vms = scene.documents.vms.iter().map(|manifest| vms::vm(scene, manifest, findings)).collect();
     cores::check(scene, findings);
     devices::check(scene, findings);
+    if let Some(pool) = &pool {
+        names::identities(scene, pool.id, findings);
+    }
     let desired = pool.map(|pool| Desired { pool, hosts, networks, partitions, vms });
     Resolved { desired, sources: sources(scene) }
 }

@@ -308,6 +308,9 @@ pub enum MacError {
     /// Not six pairs of hexadecimal digits.
     #[error("a MAC is six pairs of hexadecimal digits in quotes, such as \"00:16:3e:12:34:56\"")]
     Form,
+    /// All octets are zero.
+    #[error("00:00:00:00:00:00 is no address of a NIC")]
+    Zero,
     /// The multicast bit is set.
     #[error("this is a multicast address; the first octet of a NIC's MAC is even")]
     Multicast,
@@ -328,6 +331,9 @@ impl FromStr for Mac {
         }
         if parts.next().is_some() {
             return Err(MacError::Form);
+        }
+        if octets == [0; 6] {
+            return Err(MacError::Zero);
         }
         if octets[0] & 1 == 1 {
             return Err(MacError::Multicast);

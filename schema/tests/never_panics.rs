@@ -95,11 +95,27 @@ fn apply(mut bytes: Vec<u8>, edit: Edit) -> Vec<u8> {
     bytes
 }
 
+fn path() -> impl Strategy<Value = String> {
+    "(/|\\./|\\.\\./|[.]?[a-c]{1,2}/){0,3}[.]?[a-c]{0,2}([.](yaml|yml|YAML|Yml|txt))?"
+}
+
+fn content() -> impl Strategy<Value = Content> {
+    prop_oneof![
+        select(&GOOD[..]).prop_map(|text| Content::Text(text.as_bytes().to_vec())),
+        "[./a-c]{0,12}".prop_map(Content::Symlink),
+        any::<u64>().prop_map(Content::TooLarge),
+        prop::collection::vec(any::<u8>(), 0..20).prop_map(Content::Text),
+    ]
+}
+
 /// Reads and renders in every form; checks what holds for any input.
 fn check(contents: Vec<Vec<u8>>) {
     let file = |(index, bytes)| SourceFile { path: format!("f{index}.yaml"), content: Content::Text(bytes) };
-    let tree = Tree { files: contents.into_iter().enumerate().map(file).collect(), ignore: None };
-    let reading = schema::read(&tree);
+    check_tree(&Tree { files: contents.into_iter().enumerate().map(file).collect(), ignore: None });
+}
+
+fn check_tree(tree: &Tree) {
+    let reading = schema::read(tree);
     let is_refused = reading.findings.iter().any(|finding| finding.severity == Severity::Error);
     assert_eq!(reading.desired.is_none(), is_refused);
     for finding in &reading.findings {
@@ -107,11 +123,11 @@ fn check(contents: Vec<Vec<u8>>) {
         let Some(at) = &finding.location else { continue };
         assert!(at.line >= 1 && at.column >= 1 && (at.line, at.column) <= (at.end_line, at.end_column), "{finding:?}");
     }
-    let human = render::human_with(&reading.findings, &tree, render::Colour::Always);
+    let human = render::human_with(&reading.findings, tree, render::Colour::Always);
     assert_eq!(human.is_empty(), reading.findings.is_empty());
     assert_eq!(render::github(&reading.findings, "").lines().count(), reading.findings.len());
     assert!(serde_json::from_str::<serde_json::Value>(&render::gitlab(&reading.findings, "x")).is_ok());
-    assert_eq!(schema::read(&tree), reading, "the same input gives the same answer");
+    assert_eq!(schema::read(tree), reading, "the same input gives the same answer");
 }
 
 proptest! {
@@ -126,6 +142,12 @@ proptest! {
     #[test]
     fn any_bytes(files in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..3)) {
         check(files);
+    }
+
+    #[test]
+    fn any_files(files in prop::collection::vec((path(), content()), 0..6), ignore in prop::option::of("[a-z*!/\\\\\\[{#. \n]{0,20}")) {
+        let files = files.into_iter().map(|(path, content)| SourceFile { path, content }).collect();
+        check_tree(&Tree { files, ignore: ignore.map(String::into_bytes) });
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 use super::Scene;
 use crate::decode::Spanned;
+use crate::desired::Vm;
 use crate::document::Place;
 use crate::finding::{Finding, Kind};
 use crate::kinds::Manifest;
+use crate::kinds::virtual_machine::VirtualMachineSpec;
 use crate::suggest;
 use crate::units::Name;
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// Duplicate names, and former names that are in use.
 pub(super) fn check(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
@@ -64,6 +67,34 @@ fn unknown(scene: &Scene<'_>, from: &Name, kind: Kind, name: &Name, place: Place
     };
     let finding = Finding::error(code, format!("`{from}` uses {} `{name}`, which no manifest declares", kind.noun()));
     Some(finding.at(scene.place(place)).label("not found").help(help))
+}
+
+/// Two VMs with one identity would be one domain. Names are compared elsewhere; here at least one has its UUID from the manifest.
+pub(super) fn identities(scene: &Scene<'_>, pool_id: Uuid, findings: &mut Vec<Finding>) {
+    let identity = |manifest: &Manifest<VirtualMachineSpec>| match &manifest.spec.uuid {
+        Some(uuid) => uuid.value.0,
+        None => {
+            Vm::first_uuid(pool_id, manifest.spec.formerly.first().map_or(&manifest.name.value, |first| &first.value))
+        }
+    };
+    let mut seen: BTreeMap<Uuid, &Manifest<VirtualMachineSpec>> = BTreeMap::new();
+    for manifest in &scene.documents.vms {
+        let uuid = identity(manifest);
+        let Some(other) = seen.insert(uuid, manifest) else { continue };
+        let place = |manifest: &Manifest<VirtualMachineSpec>| {
+            scene.at(manifest, manifest.spec.uuid.as_ref().map_or(manifest.name.bytes, |uuid| uuid.bytes))
+        };
+        if manifest.name.value == other.name.value || manifest.spec.uuid.is_none() && other.spec.uuid.is_none() {
+            continue;
+        }
+        let message = format!("VMs `{}` and `{}` have the same UUID {uuid}", other.name.value, manifest.name.value);
+        let finding = Finding::error("duplicate-uuid", message)
+            .at(place(manifest))
+            .label("again here")
+            .related("first here", place(other))
+            .help("leave `uuid` out, unless the domain existed before pinfold");
+        findings.push(finding);
+    }
 }
 
 /// An object with the names it had.
