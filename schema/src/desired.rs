@@ -1,6 +1,6 @@
 //! What the manifests of one commit say, resolved: every reference points at something, every rule of the language holds.
 //!
-//! These types are what planning reads. They are never read from a file as such: only [`crate::resolve`] makes them. A field that
+//! These types are what planning reads. They are never read from a file as such: only [`crate::read`] makes them. A field that
 //! the manifest leaves out stays `None` here, because its value comes from the object's record (defaults are fixed at first apply), not from this binary.
 
 use crate::units::{Cores, Mac, Name, Size, Span};
