@@ -54,8 +54,17 @@ pub enum DaemonError {
     },
 }
 
+/// How a daemon ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// For the shell.
+    pub exit: Exit,
+    /// The last pass.
+    pub snapshot: Option<Arc<Snapshot>>,
+}
+
 /// Runs until it is told to stop, or with `once` until nothing is left to do.
-pub fn run(config: &Config, backend: &Backend, once: bool) -> Result<Exit, DaemonError> {
+pub fn run(config: &Config, backend: &Backend, once: bool) -> Result<Ended, DaemonError> {
     let place = Place { host: config.host.clone(), state: config.state.clone(), storage: config.storage() };
     let store = Arc::new(Store::open(place, Arc::new(RealDisk)));
     store.lock()?;
@@ -68,14 +77,14 @@ pub fn run(config: &Config, backend: &Backend, once: bool) -> Result<Exit, Daemo
     let api = Api { snapshot, verbs: verbs.clone(), wake: waker.clone(), store: Arc::clone(&store) };
     serve_in_background(sockets, api, verbs, waker.clone(), Arc::clone(&stop))?;
     let host = host(config, backend, Arc::clone(&store), &waker)?;
-    let driver = Driver::new(parts(config, host, &waker, Arc::clone(&stop), heard, published)?);
-    let exit = drive(driver, &woken, &stop, once);
+    let mut driver = Driver::new(parts(config, host, &waker, Arc::clone(&stop), heard, published)?);
+    let exit = drive(&mut driver, &woken, &stop, once);
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     for socket in [&config.socket, &config.admin_socket()] {
         // Whatever stands there now, the next daemon replaces it.
         let _ = std::fs::remove_file(socket);
     }
-    Ok(exit)
+    Ok(Ended { exit, snapshot: driver.snapshot() })
 }
 
 fn parts(
@@ -135,7 +144,7 @@ fn host(config: &Config, backend: &Backend, store: Arc<Store>, wake: &Wake) -> R
 }
 
 /// Passes until told to stop. The watchdog is petted by passes alone: a driver that hangs is started again.
-fn drive(mut driver: Driver, woken: &Woken, stop: &AtomicBool, once: bool) -> Exit {
+fn drive(driver: &mut Driver, woken: &Woken, stop: &AtomicBool, once: bool) -> Exit {
     let mut is_announced = false;
     let mut said = String::new();
     while !stop.load(Ordering::Acquire) {

@@ -8,7 +8,7 @@ use planner::record::{Grant, Grants, OverBudget, RECORD_VERSION};
 use protocol::Reading;
 use schema::desired::{Desired, MaxDeletions};
 use schema::units::Name;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// The name of a commit that does not exist yet.
@@ -31,7 +31,9 @@ pub fn accepting(desired: &Desired, mut observed: Observed) -> Observed {
     let known = observed.records.vms.len() + observed.records.partitions.len();
     let budget = budget(desired.pool.changes.max_deletions, known);
     let removals = u32::try_from(new.len()).unwrap_or(u32::MAX);
-    if removals > budget {
+    if grants.over_budget.is_some() {
+        // What the commit in force removes is held, and one host's inventory does not tell that from what these manifests remove.
+    } else if removals > budget {
         grants.over_budget = Some(OverBudget { commit: PREVIEW.to_owned(), removals, budget });
     } else {
         let at = observed.now;
@@ -49,11 +51,13 @@ fn removed(desired: &Desired, observed: &Observed) -> BTreeMap<Uuid, Name> {
     let vms = observed.records.vms.values().filter_map(Reading::known).map(|record| (record.uuid, record.name.clone()));
     let partitions = observed.records.partitions.values().filter_map(Reading::known);
     let partitions = partitions.map(|record| (record.uuid, record.name.clone()));
-    let is_declared = |uuid: &Uuid| {
-        desired.vms.values().any(|vm| vm.uuid(pool) == *uuid)
-            || desired.partitions.values().any(|partition| partition.uuid(pool) == *uuid)
-    };
-    vms.chain(partitions).filter(|(uuid, _)| !is_declared(uuid)).collect()
+    // The record wins over what would be derived: a VM is declared under any name it ever had.
+    let names =
+        desired.vms.values().flat_map(|vm| std::iter::once(&vm.name).chain(&vm.formerly)).collect::<BTreeSet<_>>();
+    let vm_ids: BTreeSet<Uuid> = desired.vms.values().map(|vm| vm.uuid(pool)).collect();
+    let partition_ids: BTreeSet<Uuid> = desired.partitions.values().map(|partition| partition.uuid(pool)).collect();
+    let vms = vms.filter(|(uuid, name)| !vm_ids.contains(uuid) && !names.contains(name));
+    vms.chain(partitions.filter(|(uuid, _)| !partition_ids.contains(uuid))).collect()
 }
 
 fn budget(rule: MaxDeletions, known: usize) -> u32 {

@@ -64,7 +64,7 @@ fn check(path: &Path, inventory: Option<&Observed>) -> Result<Checked, CommandEr
     let reading = ::schema::read(&tree);
     let mut findings = reading.findings;
     if let (Some(desired), Some(observed)) = (&reading.desired, inventory) {
-        findings.extend(against::check(desired, &reading.sources, &host_facts(observed)));
+        findings.extend(against::check(desired, &reading.sources, &host_facts(observed, desired)));
     }
     // A single file's findings name the file; what is above it is the root.
     let root = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };

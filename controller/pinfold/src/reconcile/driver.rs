@@ -58,6 +58,7 @@ pub struct Driver {
     /// Items that could not be started in the last pass, and why.
     not_started: BTreeMap<ObjectRef, String>,
     is_failing: bool,
+    last_pass: Duration,
 }
 
 impl Driver {
@@ -69,8 +70,17 @@ impl Driver {
         let in_force = InForce::read(&parts.mirror, &parts.settings, now);
         let is_failing = parts.watcher.fetches().failing.is_some();
         let counts = Counts::default();
-        let driver =
-            Self { parts, store, in_force, conditions, started: now, counts, not_started: BTreeMap::new(), is_failing };
+        let driver = Self {
+            parts,
+            store,
+            in_force,
+            conditions,
+            started: now,
+            counts,
+            not_started: BTreeMap::new(),
+            is_failing,
+            last_pass: Duration::ZERO,
+        };
         let version = env!("CARGO_PKG_VERSION");
         driver.note(
             now,
@@ -83,15 +93,16 @@ impl Driver {
     pub fn pass(&mut self) -> Duration {
         let began = Instant::now();
         let now = (self.parts.clock)();
-        self.take_source(now);
         self.take_verbs(now);
+        self.take_source(now);
         let observed = Arc::new(self.parts.host.observe(&self.in_force.interest(&self.parts.name)));
         let plan = Arc::new(planner::plan(self.in_force.desired(), &observed));
         self.counts.passes += 1;
         self.publish(&observed, &plan);
         self.start(&plan, observed.now);
-        self.counts.pass_seconds += began.elapsed().as_secs_f64();
-        self.wait(&plan)
+        self.last_pass = began.elapsed();
+        self.counts.pass_seconds += self.last_pass.as_secs_f64();
+        self.wait(&plan, observed.now)
     }
 
     /// The last pass.
@@ -129,38 +140,44 @@ impl Driver {
 
     fn take_verbs(&mut self, now: Timestamp) {
         while let Ok(VerbCall { verb, actor, reply }) = self.parts.verbs.try_recv() {
-            let answer = self.obey(&verb, &actor, now);
-            if let Ok(said) = &answer {
-                let message = match reason(&verb) {
-                    Some(reason) => format!("{said}: {reason}"),
-                    None => said.clone(),
-                };
-                self.note(now, [Note { object: None, reason: Reason::Verb, message, actor: Some(actor) }]);
-            }
+            let answer = self.obey(&verb, &actor, now).map(|(object, said)| {
+                let why = reason(&verb).map(|reason| format!(": {reason}")).unwrap_or_default();
+                let message = format!("{said}{why}");
+                self.note(now, [Note { object, reason: Reason::Verb, message, actor: Some(actor) }]);
+                said
+            });
             // Whoever asked may be gone; the verb is done all the same.
             let _ = reply.send(answer);
         }
     }
 
-    fn obey(&mut self, verb: &Verb, actor: &str, now: Timestamp) -> Result<String, String> {
+    /// Does a verb. Answers what it was done to, if that is one object, and a sentence.
+    fn obey(&self, verb: &Verb, actor: &str, now: Timestamp) -> Result<(Option<ObjectRef>, String), String> {
         match verb {
             Verb::Sync => {
                 self.parts.watcher.hint();
-                Ok("asked the repository".to_owned())
+                Ok((None, "asked the repository".to_owned()))
             }
             Verb::Approve { id, reason, expires } => self.approve(id, reason, *expires, actor, now),
             Verb::AcceptHistory { commit, reason } => {
                 let commit: CommitId = commit.parse().map_err(|error| chain(&error))?;
                 let permit = Permit { commit, reason: reason.clone(), actor: actor.to_owned(), at: now };
                 source::accept_history(&self.parts.mirror, &permit).map_err(|error| chain(&error))?;
-                // Judged in this pass's successor: the ref moves only there.
+                // Judged next, in this pass.
                 self.parts.moved.store(true, Ordering::Release);
-                Ok(format!("permitted {} to be put into force", permit.commit.short()))
+                Ok((None, format!("permitted {} to be put into force", permit.commit.short())))
             }
         }
     }
 
-    fn approve(&self, id: &str, why: &str, expires: Duration, actor: &str, now: Timestamp) -> Result<String, String> {
+    fn approve(
+        &self,
+        id: &str,
+        why: &str,
+        expires: Duration,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<(Option<ObjectRef>, String), String> {
         if why.trim().is_empty() {
             return Err("say why with --reason: it is kept in the journal".to_owned());
         }
@@ -175,7 +192,7 @@ impl Driver {
         let expires = expires.ok_or("--expires lies too far in the future")?;
         let approval = Approval { actor: actor.to_owned(), reason: why.to_owned(), at: now, expires };
         self.store.write_approval(id, &approval).map_err(|error| error.chain())?;
-        Ok(format!("approved {} {}", planner::render::doing(item.action), item.object))
+        Ok((Some(item.object.clone()), format!("approved: {} {}", planner::render::doing(item.action), item.object)))
     }
 
     fn publish(&mut self, observed: &Arc<Observed>, plan: &Arc<Plan>) {
@@ -191,7 +208,7 @@ impl Driver {
         self.note(observed.now, notes);
         let snapshot = Snapshot {
             started: self.started,
-            interval: self.parts.interval,
+            interval: self.parts.interval + self.last_pass,
             observed: Arc::clone(observed),
             plan: Arc::clone(plan),
             objects: Arc::new(objects),
@@ -223,9 +240,11 @@ impl Driver {
         self.not_started = not_started;
     }
 
-    fn wait(&self, plan: &Plan) -> Duration {
-        let due = plan.due.map(|due| Duration::try_from(due.duration_since((self.parts.clock)())).unwrap_or_default());
-        due.map_or(self.parts.interval, |due| due.clamp(LEAST_WAIT, self.parts.interval.max(LEAST_WAIT)))
+    /// What was due before the observation is in the plan already: only what comes due after it shortens the wait.
+    fn wait(&self, plan: &Plan, observed_at: Timestamp) -> Duration {
+        let Some(due) = plan.due.filter(|due| *due > observed_at) else { return self.parts.interval };
+        let left = Duration::try_from(due.duration_since((self.parts.clock)())).unwrap_or_default();
+        left.clamp(LEAST_WAIT, self.parts.interval.max(LEAST_WAIT))
     }
 
     fn note(&self, now: Timestamp, notes: impl IntoIterator<Item = Note>) {

@@ -3,6 +3,7 @@
 
 use super::journal::{Note, Reason};
 use crate::api::view::{FindingView, Refused, SourceView, Trouble};
+use crate::host_facts::named_paths;
 use crate::report::short;
 use crate::source::{
     self, Accept, Accepted, CommitId, Considered, Fetches, Mirror, Refusal, RefusalReason, Settings, desired_at,
@@ -11,9 +12,8 @@ use host::{Interest, Store};
 use jiff::Timestamp;
 use planner::observed::AcceptedCommit;
 use protocol::Reading;
-use schema::desired::{Boot, Desired};
+use schema::desired::Desired;
 use schema::units::Name;
-use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// The commit in force and what it wants.
@@ -93,15 +93,8 @@ impl InForce {
 
     /// What an observation has to look at for it.
     pub fn interest(&self, host: &Name) -> Interest {
-        let mut paths = BTreeSet::new();
         let vms = self.desired.iter().flat_map(|desired| desired.vms.values()).filter(|vm| vm.host == *host);
-        for vm in vms {
-            if let Boot::Kernel { kernel, ramdisk, cmdline: _ } = &vm.boot {
-                paths.insert(kernel.clone());
-                paths.extend(ramdisk.clone());
-            }
-            paths.extend(vm.disks.iter().map(|disk| disk.path.clone()));
-        }
+        let paths = named_paths(vms);
         Interest { paths, accepted: self.commit.clone() }
     }
 

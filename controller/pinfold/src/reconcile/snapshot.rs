@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct Snapshot {
     /// When the daemon started.
     pub started: Timestamp,
-    /// How often the host is looked at: older than three times this is old.
+    /// From one look at the host to the next, the time that a pass takes included: older than three times this is old.
     pub interval: Duration,
     /// What was seen.
     pub observed: Arc<Observed>,

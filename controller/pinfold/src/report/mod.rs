@@ -9,6 +9,8 @@ mod plan;
 mod source;
 mod status;
 pub mod table;
+#[cfg(test)]
+mod tests;
 
 pub use events::events;
 pub use object::{describe, list, why, wide};

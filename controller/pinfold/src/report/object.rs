@@ -1,7 +1,7 @@
 //! One object, or a list of one kind.
 
 use super::age::{age, ago};
-use super::table::{WIDTH, paragraph, table};
+use super::table::{WIDTH, fit, paragraph, table};
 use super::{ready, short, telling};
 use crate::api::view::{ConditionView, ObjectDetail, ObjectView};
 use crate::reconcile::word;
@@ -63,7 +63,7 @@ pub fn describe(detail: &ObjectDetail, now: Timestamp) -> String {
     }
     text.push_str("\nConditions\n");
     for condition in &view.conditions {
-        text.push_str(&condition_lines(condition, now));
+        text.push_str(&condition_lines(condition, is_repeated(condition, view), now));
     }
     if !detail.items.is_empty() || !detail.operations.is_empty() {
         text.push_str("\nPlan\n");
@@ -72,11 +72,8 @@ pub fn describe(detail: &ObjectDetail, now: Timestamp) -> String {
     if !detail.events.is_empty() {
         text.push_str("\nEvents\n");
         for event in &detail.events {
-            text.push_str(&paragraph(
-                &format!("{}  {}: {}", ago(event.at, now), event.reason, event.message),
-                2,
-                WIDTH,
-            ));
+            let message = if event.message.is_empty() { String::new() } else { format!(": {}", event.message) };
+            text.push_str(&paragraph(&format!("{}  {}{message}", ago(event.at, now), event.reason), 2, WIDTH));
         }
     }
     text
@@ -86,8 +83,9 @@ pub fn describe(detail: &ObjectDetail, now: Timestamp) -> String {
 pub fn why(detail: &ObjectDetail, now: Timestamp) -> String {
     let view = &detail.object;
     let mut text = paragraph(&verdict(detail, now), 0, WIDTH);
-    for condition in view.conditions.iter().filter(|condition| condition.kind != ConditionKind::Ready) {
-        text.push_str(&condition_lines(condition, now));
+    let others = |condition: &&ConditionView| condition.kind != ConditionKind::Ready && !is_said(condition, view);
+    for condition in view.conditions.iter().filter(others) {
+        text.push_str(&condition_lines(condition, false, now));
     }
     text.push_str(&plan_lines(detail, now));
     if let Some(refused) = &detail.source.refused {
@@ -131,7 +129,18 @@ fn verdict(detail: &ObjectDetail, now: Timestamp) -> String {
     }
 }
 
-fn condition_lines(condition: &ConditionView, now: Timestamp) -> String {
+/// Whether not being ready is said in the words of another condition, which follows.
+fn is_repeated(condition: &ConditionView, view: &ObjectView) -> bool {
+    let other = |other: &ConditionView| other.kind != ConditionKind::Ready && other.message == condition.message;
+    condition.kind == ConditionKind::Ready && view.conditions.iter().any(other)
+}
+
+/// Whether the verdict said it already.
+fn is_said(condition: &ConditionView, view: &ObjectView) -> bool {
+    view.condition(ConditionKind::Ready).is_some_and(|ready| ready.message == condition.message)
+}
+
+fn condition_lines(condition: &ConditionView, is_repeated: bool, now: Timestamp) -> String {
     let no = match condition.status {
         Truth::True => "",
         Truth::False => "not ",
@@ -139,7 +148,7 @@ fn condition_lines(condition: &ConditionView, now: Timestamp) -> String {
     };
     let mut text =
         format!("  {no}{}, since {}: {}\n", word(condition.kind), ago(condition.since, now), condition.reason);
-    if !condition.message.is_empty() {
+    if !condition.message.is_empty() && !is_repeated {
         text.push_str(&paragraph(&condition.message, 4, WIDTH));
     }
     text
@@ -151,7 +160,7 @@ fn plan_lines(detail: &ObjectDetail, now: Timestamp) -> String {
         let _ = writeln!(text, "  now      {}, since {}", operation.what, ago(operation.since, now));
     }
     for item in &detail.items {
-        text.push_str(&planner::render::item(item));
+        text.push_str(&fit(&planner::render::item(item), WIDTH));
     }
     text
 }

@@ -49,12 +49,12 @@ pub fn source_lines(source: &SourceView, now: Timestamp) -> String {
 fn refused_lines(refused: &Refused, now: Timestamp) -> String {
     let Refused { commit, subject, author, since, reason, findings } = refused;
     let author = author.split(" <").next().unwrap_or(author);
+    let what = if reason == "Findings" { count(findings.len(), "error") } else { reason.clone() };
     let mut text = format!(
-        "{}  {}  {subject}\n         {author}; {reason}, {} ago, {}; the commit above stays in force\n",
+        "{}  {}  {subject}\n         {author}, refused {}: {what}; the commit above stays in force\n",
         "refused".red(),
         short(commit).bold(),
-        age(*since, now),
-        count(findings.len(), "finding")
+        ago(*since, now),
     );
     for finding in findings.iter().take(SHOWN) {
         let place = finding.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();

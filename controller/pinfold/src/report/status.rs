@@ -3,7 +3,7 @@
 use super::age::{age, ago, until};
 use super::table::{WIDTH, paragraph, table};
 use super::{commit_line, count, ready, source_lines, telling};
-use crate::api::view::{ObjectView, Status};
+use crate::api::view::{ConditionView, ObjectView, Status};
 use jiff::Timestamp;
 use owo_colors::OwoColorize;
 use planner::{ConditionKind, ObjectKind, Truth};
@@ -27,11 +27,12 @@ pub fn status(status: &Status, now: Timestamp) -> String {
         text.push_str(&objects(&status.objects, now));
     }
     if status.held > 0 {
-        let _ = write!(
-            text,
-            "\n{} for a person: see `pinfold plan`, then `pinfold approve ID --reason …`\n",
+        let line = format!(
+            "{} for a person: `pinfold plan` shows what, `pinfold approve ID --reason …` lets it happen",
             waits(status.held)
         );
+        text.push('\n');
+        text.push_str(&paragraph(&line, 0, WIDTH));
     }
     text
 }
@@ -96,7 +97,15 @@ fn objects(objects: &[ObjectView], now: Timestamp) -> String {
 fn row(view: &ObjectView, now: Timestamp) -> Vec<String> {
     let condition = telling(view).or_else(|| view.condition(ConditionKind::Ready));
     let since = condition.map(|condition| age(condition.since, now)).unwrap_or_default();
-    let why = telling(view).map(|condition| condition.reason.clone()).unwrap_or_default();
+    let why = telling(view).map(why).unwrap_or_default();
     let power = if view.power.is_empty() { "-".to_owned() } else { view.power.clone() };
     vec![view.object.to_string(), power, ready(view), since, why]
+}
+
+/// What needs a person's eye is said in full; the rest is a word, and `pinfold why` has the rest.
+fn why(condition: &ConditionView) -> String {
+    match (condition.kind, condition.status) {
+        (ConditionKind::Stalled, _) | (_, Truth::Unknown) => format!("{}: {}", condition.reason, condition.message),
+        _ => condition.reason.clone(),
+    }
 }

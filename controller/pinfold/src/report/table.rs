@@ -75,6 +75,25 @@ pub fn paragraph(text: &str, indent: usize, width: usize) -> String {
     paragraph
 }
 
+/// Text whose lines may be too wide: those are wrapped, indented a little more than they begin.
+pub fn fit(text: &str, width: usize) -> String {
+    let mut fitted = String::new();
+    for line in text.lines() {
+        let indent = line.chars().take_while(|c| *c == ' ').count();
+        let parts = if visible(line) > width {
+            wrap(&line[indent..], width.saturating_sub(indent + 2).max(24))
+        } else {
+            vec![line[indent..].to_owned()]
+        };
+        for (index, part) in parts.iter().enumerate() {
+            let space = " ".repeat(if index == 0 { indent } else { indent + 2 });
+            fitted.push_str(format!("{space}{part}").trim_end());
+            fitted.push('\n');
+        }
+    }
+    fitted
+}
+
 /// Columns that a text takes, colours left out.
 fn visible(text: &str) -> usize {
     anstream::adapter::strip_str(text).to_string().width()

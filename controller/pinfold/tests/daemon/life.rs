@@ -82,3 +82,34 @@ fn no_daemon_says_what_to_do() {
     assert_eq!(said.code, 70);
     assert!(said.err.contains("cannot reach the daemon") && said.err.contains("help:"), "{}", said.err);
 }
+
+#[test]
+fn told_to_stop_it_leaves_guests_alone_and_its_sockets_behind_it() {
+    let mut site = Site::settled();
+    let before = site.domains();
+    let sockets = [site.path("pinfold.sock"), site.path("pinfold-admin.sock")];
+    for socket in &sockets {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(socket).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600, "without groups only root gets in");
+    }
+    assert!(site.stop());
+    assert!(sockets.iter().all(|socket| !socket.exists()));
+    site.start();
+    site.let_it_look();
+    assert_eq!(site.domains(), before);
+}
+
+#[test]
+fn a_commit_that_is_pushed_while_it_is_away_is_taken_up() {
+    let mut site = Site::settled();
+    site.kill();
+    let commit = site.commit("one more", &[("vms/more.yaml".to_owned(), Some(vm("more", "")))]);
+    site.start();
+    site.until_settled(&commit);
+    assert!(site.shape().contains(&"more Pool-0 running 0-9 0-9".to_owned()));
+    assert_eq!(site.pinfold(&["sync"]).code, 0);
+    assert_eq!(site.pinfold(&["get", "vm", "-o", "name"]).out, "vm/crm\nvm/db\nvm/more\nvm/web\n");
+    assert_eq!(site.pinfold(&["get", "vm", "nobody"]).code, 1);
+    assert!(site.pinfold(&["describe", "vm/web"]).out.contains("Conditions"));
+    assert!(site.pinfold(&["events"]).out.contains("CommitAccepted"));
+}

@@ -6,5 +6,6 @@ mod deletion;
 mod git_fails;
 mod life;
 mod manifests;
+mod offline;
 mod reconcile;
 mod site;

@@ -104,6 +104,14 @@ impl Site {
         }
     }
 
+    /// Sends a signal; `true` when the daemon then ended well.
+    pub(crate) fn stop(&mut self) -> bool {
+        let mut daemon = self.daemon.take().unwrap();
+        let pid = rustix::process::Pid::from_child(&daemon);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        daemon.wait().unwrap().success()
+    }
+
     pub(crate) fn backend(&self) -> String {
         format!("sim:{}", self.path("host.yaml").display())
     }
