@@ -38,7 +38,7 @@ impl World {
         let now_ms = self.now_ms;
         let guest = self.host.guest(&self.domain(CALL, domid)?.guest.name);
         let domain = self.domain_mut(CALL, domid)?;
-        let answers_at = domain.guest.since_ms.map(|since| (since + guest.boots_ms).max(now_ms));
+        let answers_at = domain.guest.since_ms.map(|since| since.saturating_add(guest.boots_ms).max(now_ms));
         let answers = domain.is_runnable() && !guest.ignores.contains(&GuestRequest::Shutdown);
         match answers_at.filter(|at| answers && *at <= now_ms + GUEST_ACK_MS) {
             Some(at) => {

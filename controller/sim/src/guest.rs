@@ -53,10 +53,10 @@ impl World {
         }
         let since_ms = domain.guest.since_ms.filter(|_| domain.is_runnable())?;
         let guest = self.host.guest(&domain.guest.name);
-        let booted = (!domain.guest.booted).then_some((since_ms + guest.boots_ms, Happening::Booted));
+        let booted = (!domain.guest.booted).then_some((since_ms.saturating_add(guest.boots_ms), Happening::Booted));
         let off = domain.guest.off_at_ms.map(|at_ms| (at_ms, Happening::Ended(ShutdownReason::Poweroff)));
         let own = usize::try_from(domain.guest.start).ok().and_then(|start| guest.ends.get(start));
-        let own = own.map(|end| (since_ms + end.after_ms, Happening::Ended(end.how)));
+        let own = own.map(|end| (since_ms.saturating_add(end.after_ms), Happening::Ended(end.how)));
         [booted, off, own].into_iter().flatten().min_by_key(|(at_ms, _)| *at_ms)
     }
 
