@@ -87,6 +87,7 @@ impl Fetcher {
 
     fn start(&self) -> Result<Running, FetchError> {
         let failed = |error: FileError| FetchError::new(FetchErrorKind::Storage, with_cause(&error));
+        self.settings.check().map_err(|error| FetchError::new(FetchErrorKind::Other, error.to_string()))?;
         self.layout.create().map_err(failed)?;
         self.prepare_home()?;
         let request = Request {

@@ -1,6 +1,6 @@
 //! What was decided about heads of the branch, on disk: the refused one, the permission for one that does not descend, acceptance.
 
-use crate::source::git::{AcceptedLine, CommitFacts, CommitId, Mirror, MirrorError};
+use crate::source::git::{Accepted, AcceptedLine, CommitFacts, CommitId, Mirror, MirrorError};
 use crate::source::judge::{Accept, Verdict, judge};
 use crate::source::layout;
 use crate::source::settings::SubPath;
@@ -80,6 +80,8 @@ pub struct RefusedFinding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Judged {
     accepted: Option<CommitId>,
+    /// The mirror did not have it.
+    lost: bool,
     path: SubPath,
     permit: Option<CommitId>,
     /// Another binary may know better.
@@ -150,8 +152,10 @@ fn try_consider(
 ) -> Result<Considered, MirrorError> {
     let permit = permit(mirror)?;
     let known = refusal(mirror)?;
+    let accepted = mirror.accepted()?;
     let judged = Judged {
-        accepted: mirror.accepted()?.commit().cloned(),
+        accepted: accepted.commit().cloned(),
+        lost: matches!(accepted, Accepted::Lost(_)),
         path: path.clone(),
         permit: permit.as_ref().map(|permit| permit.commit.clone()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -176,7 +180,11 @@ fn try_consider(
         Verdict::NotDescendant { commit, accepted, merge_base } => {
             (commit, RefusalReason::NotDescendant { accepted, merge_base })
         }
-        Verdict::AcceptedLost { commit, accepted } => (commit, RefusalReason::AcceptedLost { accepted }),
+        Verdict::AcceptedLost { commit, accepted } => {
+            // The repository may still have it: once a whole clone says that it has not, this verdict is remembered.
+            mirror.report_broken("the accepted commit is missing")?;
+            (commit, RefusalReason::AcceptedLost { accepted })
+        }
     };
     let same = known.filter(|known| known.commit.id == commit.id);
     let since = same.as_ref().map_or(now, |known| known.since);

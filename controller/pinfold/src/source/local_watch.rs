@@ -75,3 +75,25 @@ fn is_ref(path: &Path, roots: &[PathBuf]) -> bool {
         Err(_) => false,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::event::{AccessKind, CreateKind, Flag, MetadataKind, RemoveKind, RenameMode};
+
+    #[test]
+    fn only_moved_branches_are_of_interest() {
+        let changes = |kind, path: &str| is_of_interest(&Event::new(kind).add_path(path.into()), &["/r".into()]);
+        let moved = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+        assert!(changes(moved, "/r/refs/heads/main"));
+        assert!(changes(moved, "/r/packed-refs"));
+        assert!(changes(EventKind::Create(CreateKind::Folder), "/r/refs/heads/team"));
+        assert!(changes(EventKind::Remove(RemoveKind::Folder), "/r"));
+        assert!(is_of_interest(&Event::new(EventKind::Other).set_flag(Flag::Rescan), &[]));
+        // Each fetch of ours opens and reads these: were that a change, it would fetch for ever.
+        assert!(!changes(EventKind::Access(AccessKind::Any), "/r/refs/heads/main"));
+        assert!(!changes(EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)), "/r/refs/heads/main"));
+        assert!(!changes(EventKind::Create(CreateKind::File), "/r/refs/heads/main.lock"));
+        assert!(!changes(EventKind::Create(CreateKind::File), "/r/index"));
+    }
+}

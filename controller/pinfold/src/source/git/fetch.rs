@@ -17,6 +17,9 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+/// What must fit into the mirror for its disk not to be called full.
+const PROBE_BYTES: usize = 256 * 1024;
+
 /// Reads a [`Request`] from `input`, carries it out, and writes [`Message`]s to `output`, one a line. `true`: fetched.
 ///
 /// # Errors
@@ -103,17 +106,21 @@ pub(super) fn update(
     let packs = mirror.path().join("objects/pack");
     let before = list(&packs);
     let candidate = target(mirror, CANDIDATE).map_err(|error| in_mirror_error(&error))?;
-    let updated = match &settings.url {
-        Location::Local(path) => {
+    let have: Vec<_> = match &settings.url {
+        Location::Local(_) => {
             let accepted = target(mirror, ACCEPTED).map_err(|error| in_mirror_error(&error))?;
-            let have: Vec<_> = candidate.into_iter().chain(accepted).filter(|oid| has_commit(mirror, *oid)).collect();
-            let copied = local::copy(path, &settings.branch, mirror, &have, say)?;
-            Updated { head: copied.head, watch: copied.watch }
+            candidate.into_iter().chain(accepted).filter(|oid| has_commit(mirror, *oid)).collect()
         }
+        Location::Ssh(_) | Location::Https(_) => Vec::new(),
+    };
+    let updated = match &settings.url {
+        Location::Local(path) => local::copy(path, &settings.branch, mirror, &have, say)
+            .map(|copied| Updated { head: copied.head, watch: copied.watch }),
         Location::Ssh(from) | Location::Https(from) => {
-            Updated { head: remote::receive(settings, from, mirror, say)?, watch: Vec::new() }
+            remote::receive(settings, from, mirror, say).map(|head| Updated { head, watch: Vec::new() })
         }
     };
+    let updated = updated.map_err(|error| blame(error, &packs))?;
     if candidate == Some(updated.head) && has_commit(mirror, updated.head) {
         return Ok(updated);
     }
@@ -124,6 +131,22 @@ pub(super) fn update(
     }
     mirror.reference(CANDIDATE, updated.head, true, "fetch").map_err(|error| in_mirror(&error))?;
     Ok(updated)
+}
+
+/// libgit2 says "OS error" of a lost connection and of a full disk alike: whether the mirror can be written tells them apart.
+fn blame(error: FetchError, packs: &Path) -> FetchError {
+    if !matches!(error.kind, FetchErrorKind::Unreachable | FetchErrorKind::Corrupt | FetchErrorKind::Other) {
+        return error;
+    }
+    let probe = || {
+        let mut file = tempfile::NamedTempFile::new_in(packs)?;
+        file.write_all(&vec![0; PROBE_BYTES])?;
+        file.as_file().sync_all()
+    };
+    match probe() {
+        Ok(()) => error,
+        Err(source) => storage(&FileError { act: "write", path: packs.to_owned(), source }),
+    }
 }
 
 fn in_mirror_error(error: &super::MirrorError) -> FetchError {

@@ -6,7 +6,7 @@ use git2::{ErrorCode, Oid};
 use std::collections::HashSet;
 
 /// The most commits that are looked at between the accepted one and the head for the line that lifts a VM's protection. A host that
-/// was away for longer refuses the commit, and the message says how to help it.
+/// was away for longer refuses the commit; pushing one that shows the line lifted, and a later one that removes the VM, helps it.
 pub(in crate::source) const MAX_WALK: usize = 10_000;
 
 /// How a commit stands to an older one.
