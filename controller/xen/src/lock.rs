@@ -12,17 +12,24 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long a lock of the whole host is waited for. One domain's lock is not waited for: another operation on it makes this one outdated.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long one change of cpupools waits for another, which takes well under a second.
+const CPUPOOLS_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a creation waits its turn: several may be ahead of it, and each takes seconds.
+const MEMORY_PATIENCE: Duration = Duration::from_secs(240);
 /// How often a lock is tried meanwhile.
 const RETRY: Duration = Duration::from_millis(20);
 
 /// Takes the order's locks, in the order that every worker takes them. They are held until the answer is dropped.
 pub(crate) fn take(order: &Order) -> Result<Vec<File>, Failure> {
-    take_within(order, PATIENCE)
+    take_within(order, |lock| match lock {
+        Lock::Cpupools => CPUPOOLS_PATIENCE,
+        Lock::Memory => MEMORY_PATIENCE,
+        // Another operation on the domain makes this one outdated.
+        Lock::Vm(_) => Duration::ZERO,
+    })
 }
 
-fn take_within(order: &Order, patience: Duration) -> Result<Vec<File>, Failure> {
+fn take_within(order: &Order, patience: impl Fn(&Lock) -> Duration) -> Result<Vec<File>, Failure> {
     let folder = Path::new(&order.locks);
     let mut held = Vec::new();
     for lock in order.request.locks() {
@@ -40,11 +47,7 @@ fn take_within(order: &Order, patience: Duration) -> Result<Vec<File>, Failure> 
         // std opens close-on-exec.
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(|error| failure(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-        let patience = match lock {
-            Lock::Cpupools | Lock::Memory => patience,
-            Lock::Vm(_) => Duration::ZERO,
-        };
-        wait_for(&file, patience).map_err(failure)?;
+        wait_for(&file, patience(&lock)).map_err(failure)?;
         held.push(file);
     }
     Ok(held)
@@ -77,7 +80,7 @@ mod tests {
             outcome: String::new(),
             request,
         };
-        let take = |order: &Order| take_within(order, Duration::ZERO);
+        let take = |order: &Order| take_within(order, |_| Duration::ZERO);
         let destroy = |uuid| order(Request::DestroyDomain { target: Target { domid: 1, uuid: Uuid::from_u128(uuid) } });
         let pools = order(Request::DestroyCpupool { uuid: Uuid::nil() });
 

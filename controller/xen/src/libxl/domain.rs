@@ -25,10 +25,21 @@ pub(crate) fn create(libxl: &Libxl, mut config: DomainConfig) -> Result<u32, Fai
     let mut domid = 0;
     // SAFETY: the context is open, the config initialised and ours alone until the call returns, `domid` a valid place;
     // null hows: synchronous, no console event.
-    libxl.call("libxl_domain_create_new", |ctx| unsafe {
+    let made = libxl.call("libxl_domain_create_new", |ctx| unsafe {
         sys::libxl_domain_create_new(ctx, config.as_mut_ptr(), &raw mut domid, null(), null())
-    })?;
-    Ok(domid)
+    });
+    made.map(|()| domid).map_err(without_errno)
+}
+
+/// A failure of a call that takes back what it has done before it answers: what is then in `errno` comes from the taking back.
+/// That memory was lacking stands in the log, in the words of `strerror`.
+fn without_errno(failure: Failure) -> Failure {
+    let kind = match failure.kind {
+        FailureKind::XenstoreLost => FailureKind::XenstoreLost,
+        _ if failure.message.contains("Cannot allocate memory") => FailureKind::Memory,
+        _ => FailureKind::Refused,
+    };
+    Failure { kind, errno: None, ..failure }
 }
 
 /// Makes a cpupool without pCPUs, under the scheduler that Xen was booted with.

@@ -139,7 +139,7 @@ fn failure(call: &str, rc: i32, errno: Option<i32>, lines: &[String]) -> Failure
     Failure { kind, call: call.to_owned(), rc: Some(rc), errno, message }
 }
 
-/// The kind of failure behind libxl's return code and errno.
+/// The kind of failure behind libxl's return code and errno, for a call that is one hypercall or little more.
 fn kind_of(rc: i32, errno: Option<i32>) -> FailureKind {
     match (sys::libxl_error(rc), errno) {
         (sys::libxl_error::ERROR_NOMEM, _) | (_, Some(libc::ENOMEM)) => FailureKind::Memory,
