@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use cargo_metadata::Message;
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Paths of the built programs.
@@ -19,6 +19,27 @@ pub fn programs(faults: bool) -> Result<Programs> {
     let worker: &[&str] =
         if faults { &["-p", "pinfold-xen", "--features", "pinfold-xen/faults"] } else { &["-p", "pinfold-xen"] };
     Ok(Programs { pinfold: pinfold()?, worker: build(worker, "pinfold-xen")? })
+}
+
+/// Builds the worker alone.
+pub fn worker() -> Result<PathBuf> {
+    build(&["-p", "pinfold-xen"], "pinfold-xen")
+}
+
+/// Builds the library that kills a worker before or after one of its calls, into `folder`. `die_at.c` says how it is used: with
+/// `LD_PRELOAD`, so that the worker under test is the one that is installed.
+pub fn killer(folder: &Path) -> Result<PathBuf> {
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("rig/die_at.c");
+    let library = folder.join("die_at.so");
+    // Built beside it and renamed: another test may be copying it.
+    let unfinished = folder.join(format!("die_at.{}.so", std::process::id()));
+    let mut cc = Command::new("cc");
+    let status = cc.args(["-shared", "-fPIC", "-Wall", "-o"]).arg(&unfinished).arg(source).arg("-ldl").status();
+    if !status.context("cannot run cc")?.success() {
+        bail!("die_at.c does not compile");
+    }
+    std::fs::rename(unfinished, &library)?;
+    Ok(library)
 }
 
 /// Builds `pinfold` alone: it needs nothing of Xen, and where the system has no OpenSSL to link with, nothing of that either.
