@@ -32,24 +32,24 @@ impl Sshd {
         }
         let exec_path = run(Command::new(&git).arg("--exec-path"));
         let at = folder.path().display();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let path = std::env::var("PATH").unwrap_or_default();
-        let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host\nHostKey {at}/host-rsa\nPidFile none\nUsePAM no\nStrictModes no\n\
+        let config = |port| {
+            format!(
+                "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host\nHostKey {at}/host-rsa\nPidFile none\nUsePAM no\nStrictModes no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n\
              AuthorizedKeysFile {at}/authorized_keys\nSetEnv PATH={path}:{exec_path}\n"
-        );
-        fs::write(folder.path().join("sshd_config"), config).unwrap();
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let mut command = Command::new(sshd);
-        command.args(["-D", "-e", "-f"]).arg(folder.path().join("sshd_config"));
-        let mut process = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if let Some(status) = process.try_wait().unwrap() {
-                panic!("sshd ended ({status}): {}", fs::read_to_string(folder.path().join("log")).unwrap());
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
+            )
+        };
+        // A free port may be taken by another test before sshd has it.
+        let (port, process) = std::iter::repeat_with(|| {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            fs::write(folder.path().join("sshd_config"), config(port)).unwrap();
+            listening(&sshd, folder.path(), port).map(|process| (port, process))
+        })
+        .take(10)
+        .flatten()
+        .next()
+        .expect("sshd gets one of ten free ports");
         Self { folder, port, process, user }
     }
 
@@ -76,6 +76,25 @@ impl Drop for Sshd {
     fn drop(&mut self) {
         self.process.kill().ok();
         self.process.wait().ok();
+    }
+}
+
+/// sshd, once it listens; `None` when its port was taken.
+fn listening(sshd: &Path, folder: &Path, port: u16) -> Option<Child> {
+    let log = folder.join("log");
+    let mut command = Command::new(sshd);
+    command.args(["-D", "-e", "-f"]).arg(folder.join("sshd_config"));
+    let mut process = command.stdin(Stdio::null()).stderr(fs::File::create(&log).unwrap()).spawn().unwrap();
+    loop {
+        let said = fs::read_to_string(&log).unwrap();
+        if said.contains("Server listening on") && TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return Some(process);
+        }
+        if let Some(status) = process.try_wait().unwrap() {
+            assert!(said.contains("in use") || said.is_empty(), "sshd ended ({status}): {said}");
+            return None;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
     }
 }
 
