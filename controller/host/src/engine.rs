@@ -23,14 +23,29 @@ pub struct PassReport {
 pub fn pass(host: &mut dyn Host, desired: Option<&Desired>, interest: &Interest) -> PassReport {
     let observed = host.observe(interest);
     let plan = planner::plan(desired, &observed);
-    let mut report = PassReport { observed, plan, started: Vec::new(), start_errors: Vec::new() };
-    for item in report.plan.items.iter().filter(|item| is_due(item)) {
+    let Starts { started, start_errors } = start_due(host, &plan);
+    PassReport { observed, plan, started, start_errors }
+}
+
+/// What came of the items of a plan that were due.
+#[derive(Clone, Debug, Default)]
+pub struct Starts {
+    /// Objects whose operation was started.
+    pub started: Vec<ObjectRef>,
+    /// Objects whose operation could not be started, and why: nothing was done to them.
+    pub start_errors: Vec<(ObjectRef, StartError)>,
+}
+
+/// Starts what is due, in the order of the plan.
+pub fn start_due(host: &mut dyn Host, plan: &Plan) -> Starts {
+    let mut starts = Starts::default();
+    for item in plan.items.iter().filter(|item| is_due(item)) {
         match host.start(item) {
-            Ok(()) => report.started.push(item.object.clone()),
-            Err(error) => report.start_errors.push((item.object.clone(), error)),
+            Ok(()) => starts.started.push(item.object.clone()),
+            Err(error) => starts.start_errors.push((item.object.clone(), error)),
         }
     }
-    report
+    starts
 }
 
 impl PassReport {

@@ -17,7 +17,7 @@ mod sim;
 pub mod store;
 mod xen;
 
-pub use engine::{PassReport, pass};
+pub use engine::{PassReport, Starts, pass, start_due};
 pub use sim::{Machine, Shared, SimError, SimHost, SimSettings, Watch};
 pub use store::{Place, Store, StoreError};
 pub use xen::{Settings, XenHost};

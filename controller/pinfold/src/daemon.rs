@@ -77,7 +77,7 @@ pub fn run(config: &Config, backend: &Backend, once: bool) -> Result<Ended, Daem
     let api = Api { snapshot, verbs: verbs.clone(), wake: waker.clone(), store: Arc::clone(&store) };
     serve_in_background(sockets, api, verbs, waker.clone(), Arc::clone(&stop))?;
     let host = host(config, backend, Arc::clone(&store), &waker)?;
-    let mut driver = Driver::new(parts(config, host, &waker, Arc::clone(&stop), heard, published)?);
+    let mut driver = Driver::new(parts(config, host, &waker, heard, published)?);
     let exit = drive(&mut driver, &woken, &stop, once);
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     for socket in [&config.socket, &config.admin_socket()] {
@@ -91,7 +91,6 @@ fn parts(
     config: &Config,
     host: Box<dyn Host>,
     waker: &Wake,
-    stop: Arc<AtomicBool>,
     verbs: Receiver<VerbCall>,
     published: watch::Sender<Option<Arc<Snapshot>>>,
 ) -> Result<Parts, DaemonError> {
@@ -118,7 +117,6 @@ fn parts(
         settings,
         watcher,
         moved,
-        stop,
         verbs,
         published,
         interval: config.observe_interval(),

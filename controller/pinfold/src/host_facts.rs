@@ -1,12 +1,13 @@
 //! What an inventory says about a host, in the words of the language's checks.
 
+use host::Interest;
 use planner::Observed;
 use planner::observed::{Dom0Facts, FileFact};
 use protocol::Hypervisor;
 use schema::against::{HostFacts, PathFact};
-use schema::desired::{Boot, Desired, Vm};
+use schema::desired::Desired;
 use schema::units::{Core, Size};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The facts; what the inventory does not know is not checked.
@@ -26,21 +27,10 @@ fn paths(dom0: &Dom0Facts, desired: &Desired) -> BTreeMap<String, PathFact> {
     let mut paths: BTreeMap<String, PathFact> =
         dom0.files.iter().map(|(path, fact)| (path.clone(), path_fact(fact))).collect();
     let is_listed = |path: &str| dom0.allow_paths.iter().any(|allowed| Path::new(path).starts_with(allowed));
-    for path in named_paths(desired.vms.values()).into_iter().filter(|path| dom0.files_complete && is_listed(path)) {
+    for path in
+        Interest::of(Some(desired), None).paths.into_iter().filter(|path| dom0.files_complete && is_listed(path))
+    {
         paths.entry(path).or_insert(PathFact::Missing);
-    }
-    paths
-}
-
-/// Files and devices that manifests name.
-pub fn named_paths<'v>(vms: impl Iterator<Item = &'v Vm>) -> BTreeSet<String> {
-    let mut paths = BTreeSet::new();
-    for vm in vms {
-        if let Boot::Kernel { kernel, ramdisk, cmdline: _ } = &vm.boot {
-            paths.insert(kernel.clone());
-            paths.extend(ramdisk.clone());
-        }
-        paths.extend(vm.disks.iter().map(|disk| disk.path.clone()));
     }
     paths
 }

@@ -6,7 +6,7 @@ use super::journal::{Note, Reason, note};
 use super::snapshot::{Counts, Snapshot};
 use super::verb::{Verb, VerbCall};
 use crate::source::{self, CommitId, Mirror, Permit, Settings, Watcher};
-use host::{Clock, Host, Store};
+use host::{Clock, Host, Starts, Store, start_due};
 use jiff::{SignedDuration, Timestamp};
 use planner::record::Approval;
 use planner::{Condition, ConditionKind, Disposition, Item, ObjectRef, Observed, Plan, Truth};
@@ -35,8 +35,6 @@ pub struct Parts {
     pub watcher: Watcher,
     /// Set when the branch may have moved.
     pub moved: Arc<AtomicBool>,
-    /// Set when nothing is to be started any more.
-    pub stop: Arc<AtomicBool>,
     /// Verbs.
     pub verbs: Receiver<VerbCall>,
     /// Where passes are published.
@@ -95,7 +93,7 @@ impl Driver {
         let now = (self.parts.clock)();
         self.take_verbs(now);
         self.take_source(now);
-        let observed = Arc::new(self.parts.host.observe(&self.in_force.interest(&self.parts.name)));
+        let observed = Arc::new(self.parts.host.observe(&self.in_force.interest()));
         let plan = Arc::new(planner::plan(self.in_force.desired(), &observed));
         self.counts.passes += 1;
         self.publish(&observed, &plan);
@@ -219,23 +217,14 @@ impl Driver {
     }
 
     fn start(&mut self, plan: &Plan, now: Timestamp) {
-        let mut not_started = BTreeMap::new();
-        for item in plan.items.iter().filter(|item| item.disposition == Disposition::Now && item.operation.is_some()) {
-            if self.parts.stop.load(Ordering::Acquire) {
-                return;
-            }
-            match self.parts.host.start(item) {
-                Ok(()) => self.counts.operations_started += 1,
-                Err(error) => {
-                    self.counts.operations_refused += 1;
-                    let message = error.to_string();
-                    if self.not_started.get(&item.object) != Some(&message) {
-                        let (object, reason) = (Some(item.object.clone()), Reason::NotStarted);
-                        self.note(now, [Note { object, reason, message: message.clone(), actor: None }]);
-                    }
-                    not_started.insert(item.object.clone(), message);
-                }
-            }
+        let Starts { started, start_errors } = start_due(&mut *self.parts.host, plan);
+        self.counts.operations_started += started.len() as u64;
+        self.counts.operations_refused += start_errors.len() as u64;
+        let not_started: BTreeMap<ObjectRef, String> =
+            start_errors.into_iter().map(|(object, error)| (object, error.to_string())).collect();
+        for (object, message) in not_started.iter().filter(|(object, why)| self.not_started.get(object) != Some(why)) {
+            let (object, message) = (Some(object.clone()), message.clone());
+            self.note(now, [Note { object, reason: Reason::NotStarted, message, actor: None }]);
         }
         self.not_started = not_started;
     }

@@ -3,7 +3,6 @@
 
 use super::journal::{Note, Reason};
 use crate::api::view::{FindingView, Refused, SourceView, Trouble};
-use crate::host_facts::named_paths;
 use crate::report::short;
 use crate::source::{
     self, Accept, Accepted, CommitId, Considered, Fetches, Mirror, Refusal, RefusalReason, Settings, desired_at,
@@ -92,10 +91,8 @@ impl InForce {
     }
 
     /// What an observation has to look at for it.
-    pub fn interest(&self, host: &Name) -> Interest {
-        let vms = self.desired.iter().flat_map(|desired| desired.vms.values()).filter(|vm| vm.host == *host);
-        let paths = named_paths(vms);
-        Interest { paths, accepted: self.commit.clone() }
+    pub fn interest(&self) -> Interest {
+        Interest::of(self.desired(), self.commit.clone())
     }
 
     /// Judges the branch's head and takes it over if it may be. Answers what is worth noting.
