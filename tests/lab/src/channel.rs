@@ -5,9 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use crate::command::{quote, run_within};
+use crate::patience::Patience;
 use crate::{LabError, Output};
 
 /// Ends a command's output and separates its exit status; ASCII's record separator.
@@ -56,7 +56,7 @@ impl Channel {
         let config = format!(
             "Host lab\n  HostName 127.0.0.1\n  Port {port}\n  User root\n  HostKeyAlias lab\n  IdentityFile {folder}/key\n  \
              IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n  \
-             StrictHostKeyChecking yes\n  BatchMode yes\n  ControlPath {folder}/ssh\n  ConnectTimeout 10\n  \
+             StrictHostKeyChecking yes\n  BatchMode yes\n  ControlPath {folder}/ssh\n  ConnectTimeout 60\n  \
              ServerAliveInterval 30\n  ServerAliveCountMax 10\n  LogLevel ERROR\n"
         );
         fs::write(&self.config, config).map_err(LabError::io("writing the lab's ssh configuration"))
@@ -75,7 +75,8 @@ impl Channel {
         let _ = self.ssh().args(["-O", "exit", "lab"]).stdin(Stdio::null()).output();
         let log = self.config.with_file_name("ssh.log");
         let _ = fs::remove_file(&log);
-        let mut ssh = self.ssh();
+        let mut ssh = Command::new("timeout");
+        ssh.args(["180", "ssh", "-F"]).arg(&self.config);
         // Its output goes to a file: the connection stays in the background and would hold a pipe open.
         ssh.arg("-E").arg(&log).args(["-o", "ControlMaster=yes", "-o", "ControlPersist=yes", "-f", "-N", "lab"]);
         let status = ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -87,7 +88,7 @@ impl Channel {
     }
 
     /// Runs a command by dom0's `sh`. Its exit status comes in band: ssh's own 255 could be the command's.
-    pub(crate) fn sh(&self, command: &str, deadline: Duration) -> Result<Output, Silence> {
+    pub(crate) fn sh(&self, command: &str, deadline: &Patience) -> Result<Output, Silence> {
         let remote = format!("sh -c {}; printf '\\036%s' $?", quote(command));
         let mut ssh = self.ssh();
         ssh.args(["-o", "ControlMaster=no", "lab", "--", &remote]);

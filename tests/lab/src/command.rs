@@ -4,9 +4,10 @@ use std::io::{self, Read};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::LabError;
+use crate::patience::Patience;
 
 /// What a command printed and how it exited.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,17 +44,27 @@ pub(crate) struct Printed {
 /// Runs a program to its end, or kills it at the deadline: then `None`.
 ///
 /// A program whose children keep its output open counts as running.
-pub(crate) fn run_within(command: &mut Command, deadline: Duration) -> io::Result<Option<Printed>> {
-    let until = Instant::now() + deadline;
+pub(crate) fn run_within(command: &mut Command, deadline: &Patience) -> io::Result<Option<Printed>> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
-    let next = |pipe: &mpsc::Receiver<Vec<u8>>| pipe.recv_timeout(until.saturating_duration_since(Instant::now()));
-    let printed = next(&stdout).ok().zip(next(&stderr).ok()).map(|(stdout, stderr)| Printed { stdout, stderr });
+    let printed =
+        next(&stdout, deadline).zip(next(&stderr, deadline)).map(|(stdout, stderr)| Printed { stdout, stderr });
     if printed.is_none() {
         child.kill()?;
     }
     child.wait()?;
     Ok(printed)
+}
+
+/// All that comes from a pipe, unless the deadline passes first.
+fn next(pipe: &mpsc::Receiver<Vec<u8>>, deadline: &Patience) -> Option<Vec<u8>> {
+    loop {
+        match pipe.recv_timeout(Duration::from_millis(250)) {
+            Ok(all) => return Some(all),
+            Err(mpsc::RecvTimeoutError::Timeout) if !deadline.is_over() => {}
+            Err(_) => return None,
+        }
+    }
 }
 
 fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {

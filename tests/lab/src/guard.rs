@@ -93,6 +93,11 @@ impl Guard {
         self.order("cut").map(drop)
     }
 
+    /// QEMU's process id, unless the power is cut.
+    pub(crate) fn qemu(&self) -> Option<u32> {
+        self.qemu
+    }
+
     /// Whether QEMU runs.
     pub(crate) fn qemu_runs(&self) -> bool {
         let Some(pid) = self.qemu else { return false };

@@ -159,7 +159,8 @@ impl Builder {
         let mut words = vec!["console=com1".to_owned(), "com1=115200,8n1".to_owned()];
         words.extend(self.dom0_memory_mib.map(|mib| format!("dom0_mem={mib}M,max:{mib}M")));
         words.push(format!("dom0_max_vcpus={}", self.dom0_vcpus));
-        words.extend(["loglvl=warning".to_owned(), "noreboot".to_owned()]);
+        // Scrubbing would touch, and so take from this machine, all the memory that nobody uses.
+        words.extend(["loglvl=warning", "noreboot", "bootscrub=0"].map(str::to_owned));
         words.extend(self.xen_arguments.iter().cloned());
         words.join(" ")
     }

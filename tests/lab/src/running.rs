@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::channel::{Channel, Silence};
 use crate::command::{Output, quote};
 use crate::console::{Console, tail};
 use crate::guard::Guard;
 use crate::machine::Files;
+use crate::patience::Patience;
 use crate::slot::Slot;
 use crate::{Builder, LabError, image};
 
@@ -64,7 +65,7 @@ impl Lab {
 
     /// [`Lab::sh`] with a deadline of its own. At the deadline the connection is cut; the command may go on in dom0.
     pub fn sh_within(&self, deadline: Duration, command: &str) -> Result<Output, LabError> {
-        self.channel.sh(command, deadline).map_err(|silence| match silence {
+        self.channel.sh(command, &self.patience(deadline)).map_err(|silence| match silence {
             Silence::Local(error) => error,
             Silence::Deadline => self.late(format!("an answer to `{command}`"), deadline),
             Silence::Broken(why) => {
@@ -121,15 +122,17 @@ impl Lab {
     }
 
     /// Asks again and again, four times a second, until the answer is yes; an error ends it at once.
+    ///
+    /// Time in which the lab waits for a processor of this machine does not count towards any deadline.
     pub fn wait_until(
         &self,
         what: &str,
         deadline: Duration,
         mut holds: impl FnMut(&Self) -> Result<bool, LabError>,
     ) -> Result<(), LabError> {
-        let until = Instant::now() + deadline;
+        let patience = self.patience(deadline);
         while !holds(self)? {
-            if Instant::now() >= until {
+            if patience.is_over() {
                 return Err(self.late(what.into(), deadline));
             }
             thread::sleep(Duration::from_millis(250));
@@ -278,6 +281,10 @@ impl Lab {
             log: self.console.path().into(),
             console: self.console.tail(),
         })
+    }
+
+    fn patience(&self, limit: Duration) -> Patience {
+        Patience::new(limit, self.guard.qemu())
     }
 
     fn exchange_name(&self) -> String {

@@ -199,9 +199,9 @@ fn nothing_outlives_the_process_that_booted_a_lab() -> Result<()> {
 fn processes_that_name(folder: &str, program: &str) -> Result<usize> {
     let processes = fs::read_dir("/proc")?.flatten();
     let arguments = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-    let matches = |bytes: Vec<u8>| {
-        let words = String::from_utf8_lossy(&bytes).into_owned();
+    let matches = |bytes: &Vec<u8>| {
+        let words = String::from_utf8_lossy(bytes);
         words.starts_with(program) && words.contains(folder)
     };
-    Ok(arguments.filter(|bytes| matches(bytes.clone())).count())
+    Ok(arguments.filter(matches).count())
 }
