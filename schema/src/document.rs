@@ -200,20 +200,25 @@ fn head(node: &Node, text: &Text<'_>) -> Result<Kind, NoKind> {
         return foreign(version.value.bytes, &format!("its `apiVersion` is {}", quoted(&version.value)));
     }
     let Some(kind) = node.get("kind") else { return foreign(first, "it has no `kind`") };
-    let known = Kind::ALL.map(Kind::as_str);
     let word = kind.value.text().unwrap_or_default();
     let found = Kind::ALL.into_iter().find(|kind| kind.as_str() == word);
-    let guess = suggest::nearest(word, known)
-        .first()
-        .and_then(|near| Kind::ALL.into_iter().find(|kind| kind.as_str() == *near));
-    if version.value.text() != Some(API_VERSION) {
-        return Err(NoKind::new(found.or(guess), unknown_version(version, text)));
+    match found {
+        Some(found) if version.value.text() == Some(API_VERSION) => Ok(found),
+        Some(found) => Err(NoKind::new(Some(found), unknown_version(version, text))),
+        None => Err(unknown_kind(&kind.value, version, text)),
     }
-    found.ok_or_else(|| {
-        let finding = Finding::error("unknown-kind", format!("there is no kind {}", quoted(&kind.value)))
-            .at(text.location(kind.value.bytes));
-        NoKind::new(guess, finding.help(suggest::help(word, &known)))
-    })
+}
+
+fn unknown_kind(kind: &Node, version: &Entry, text: &Text<'_>) -> NoKind {
+    let known = Kind::ALL.map(Kind::as_str);
+    let word = kind.text().unwrap_or_default();
+    let near = suggest::nearest(word, known).first().copied();
+    let guess = Kind::ALL.into_iter().find(|kind| Some(kind.as_str()) == near);
+    if version.value.text() != Some(API_VERSION) {
+        return NoKind::new(guess, unknown_version(version, text));
+    }
+    let finding = Finding::error("unknown-kind", format!("there is no kind {}", quoted(kind)));
+    NoKind::new(guess, finding.at(text.location(kind.bytes)).help(suggest::help(word, &known)))
 }
 
 fn unknown_version(version: &Entry, text: &Text<'_>) -> Finding {
