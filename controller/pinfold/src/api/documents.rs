@@ -170,3 +170,61 @@ fn host_ready(objects: &[ObjectView], snapshot: &Snapshot, now: Timestamp) -> Co
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::view::SourceView;
+    use crate::reconcile::Counts;
+    use planner::{Observed, Plan};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn snapshot() -> Snapshot {
+        let ready = ConditionView {
+            kind: ConditionKind::Ready,
+            status: Truth::True,
+            reason: "AsDeclared".to_owned(),
+            message: String::new(),
+            since: at(40),
+            commit: None,
+        };
+        let object = ObjectRef { kind: ObjectKind::VirtualMachine, name: "web".to_owned(), uuid: None };
+        let web = ObjectView { object, power: "running".to_owned(), facts: Vec::new(), conditions: vec![ready] };
+        let observed = Observed {
+            version: planner::observed::INVENTORY_VERSION,
+            host: "xen1".parse().unwrap(),
+            pool_id: None,
+            now: at(100),
+            xen: protocol::Reading::unknown("XenstoreLost", "xenstored does not answer"),
+            dom0: planner::observed::Dom0Facts::default(),
+            records: planner::record::Records::default(),
+            operations: Vec::new(),
+            accepted: None,
+        };
+        Snapshot {
+            started: at(0),
+            interval: Duration::from_secs(1),
+            observed: Arc::new(observed),
+            plan: Arc::new(Plan::default()),
+            objects: Arc::new(vec![web]),
+            source: SourceView::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    #[test]
+    fn from_an_old_observation_nobody_knows_what_is_ready() {
+        let ready = |now| {
+            let status = status(&snapshot(), at(now));
+            let object = status.objects[0].conditions[0].clone();
+            format!("{:?} {}, host {:?} {}", object.status, object.reason, status.ready.status, status.ready.reason)
+        };
+        assert_eq!(ready(103), "True AsDeclared, host Unknown XenstoreLost");
+        assert_eq!(ready(104), "Unknown ObservationOld, host Unknown ObservationOld");
+    }
+}

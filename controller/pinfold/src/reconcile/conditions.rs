@@ -150,3 +150,87 @@ pub fn word(kind: ConditionKind) -> &'static str {
         ConditionKind::Drifted => "drifted",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use planner::ObjectKind;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn status(conditions: &[(ConditionKind, Truth, &str)]) -> ObjectStatus {
+        let object = ObjectRef { kind: ObjectKind::VirtualMachine, name: "web".to_owned(), uuid: None };
+        let condition = |(kind, status, reason): &(ConditionKind, Truth, &str)| Condition {
+            kind: *kind,
+            status: *status,
+            reason: (*reason).to_owned(),
+            message: "so it is".to_owned(),
+        };
+        let conditions = conditions.iter().map(condition).collect();
+        ObjectStatus { object, power: "running".to_owned(), facts: Vec::new(), conditions }
+    }
+
+    /// Updates with one status after the other, a second apart; answers the notes and the last times.
+    fn story(statuses: &[&[(ConditionKind, Truth, &str)]]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("conditions.json");
+        let mut lines = Vec::new();
+        for (second, conditions) in (0..).zip(statuses) {
+            // Opened afresh each time: a restart changes nothing.
+            let (objects, notes) = Conditions::open(&file).update(&[status(conditions)], Some("c0ffee"), at(second));
+            lines.extend(notes.iter().map(|note| format!("{second}: {:?}: {}", note.reason, note.message)));
+            let times = objects[0]
+                .conditions
+                .iter()
+                .map(|condition| format!("{:?} since {}", condition.kind, condition.since.as_second()));
+            lines.push(format!("{second}: [{}]", times.collect::<Vec<_>>().join(", ")));
+        }
+        lines.join("\n")
+    }
+
+    #[test]
+    fn only_transitions_are_noted_and_times_outlive_a_restart() {
+        use ConditionKind::{Drifted, Ready, Reconciling, Stalled};
+        let told = story(&[
+            &[(Ready, Truth::False, "Progressing"), (Reconciling, Truth::True, "Progressing")],
+            &[(Ready, Truth::True, "AsDeclared")],
+            &[(Ready, Truth::True, "AsDeclared")],
+            &[(Ready, Truth::False, "Progressing"), (Drifted, Truth::True, "ChangedOutside")],
+            &[(Ready, Truth::False, "CreateFailed"), (Stalled, Truth::True, "CreateFailed")],
+            &[(Ready, Truth::False, "FileMissing"), (Stalled, Truth::True, "FileMissing")],
+            &[(Ready, Truth::Unknown, "XenstoreLost")],
+            &[(Ready, Truth::True, "AsDeclared")],
+        ]);
+        insta::assert_snapshot!(told, @"
+        0: [Ready since 0, Reconciling since 0]
+        1: Ready: AsDeclared: so it is
+        1: [Ready since 1]
+        2: [Ready since 1]
+        3: NotReady: Progressing: so it is
+        3: Drifted: ChangedOutside: so it is
+        3: [Ready since 3, Drifted since 3]
+        4: Stalled: CreateFailed: so it is
+        4: Resolved: no longer drifted: ChangedOutside
+        4: [Ready since 3, Stalled since 4]
+        5: Stalled: FileMissing: so it is
+        5: [Ready since 3, Stalled since 4]
+        6: Unknown: XenstoreLost: so it is
+        6: Resolved: no longer stalled: FileMissing
+        6: [Ready since 6]
+        7: Ready: AsDeclared: so it is
+        7: [Ready since 7]
+        ");
+    }
+
+    #[test]
+    fn a_torn_file_costs_the_times_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("conditions.json");
+        std::fs::write(&file, b"{\"vm/web\": {\"Rea").unwrap();
+        let ready = status(&[(ConditionKind::Ready, Truth::True, "AsDeclared")]);
+        let (objects, _) = Conditions::open(&file).update(&[ready], None, at(5));
+        assert_eq!(objects[0].conditions[0].since, at(5));
+    }
+}

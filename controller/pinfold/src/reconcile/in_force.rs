@@ -13,6 +13,7 @@ use planner::observed::AcceptedCommit;
 use protocol::Reading;
 use schema::desired::Desired;
 use schema::units::Name;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// The commit in force and what it wants.
@@ -97,7 +98,8 @@ impl InForce {
 
     /// Judges the branch's head and takes it over if it may be. Answers what is worth noting.
     pub fn consider(&mut self, mirror: &Mirror, settings: &Settings, store: &Store, now: Timestamp) -> Vec<Note> {
-        let uuid_of = |name: &Name| recorded_uuid(store, name);
+        let recorded = recorded(store);
+        let uuid_of = |name: &Name| recorded.get(name).copied();
         match source::consider(mirror, &settings.path, &uuid_of, now) {
             Ok(Considered::Missing) => Vec::new(),
             Ok(Considered::Unchanged) => {
@@ -189,11 +191,11 @@ fn accepted_at(mirror: &Mirror, id: &CommitId) -> Option<Timestamp> {
     mirror.accepted_log().ok()?.into_iter().rev().find(|line| line.new == *id).map(|line| line.at)
 }
 
-/// The identity of a VM that has a record here, by the name in it.
-fn recorded_uuid(store: &Store, name: &Name) -> Option<Uuid> {
+/// The identities of VMs that have a record here, by the names in them.
+fn recorded(store: &Store) -> BTreeMap<Name, Uuid> {
     let records = store.records();
-    let vms = &records.known()?.vms;
-    vms.values().filter_map(Reading::known).find(|record| record.name == *name).map(|record| record.uuid)
+    let vms = records.known().into_iter().flat_map(|records| records.vms.values()).filter_map(Reading::known);
+    vms.map(|record| (record.name.clone(), record.uuid)).collect()
 }
 
 fn refused(refusal: &Refusal) -> Refused {

@@ -4,16 +4,20 @@ use super::manifests::{first, vm};
 use super::site::Site;
 use std::time::Duration;
 
-#[test]
-fn killed_at_any_time_it_reaches_the_same_end() {
-    let mut site = Site::new();
-    let commit = site.commit("first commit", &first());
-    // Different moments of the same way: before the first fetch, between, and inside operations.
-    for milliseconds in [30, 400, 700, 1100, 1500, 2100] {
+/// Kills the daemon at different moments of the same way: before the first fetch, between operations, inside them.
+fn kill_often(site: &mut Site) {
+    for milliseconds in [30, 900, 250, 1400, 500, 1100, 700, 2100] {
         site.spawn();
         std::thread::sleep(Duration::from_millis(milliseconds));
         site.kill();
     }
+}
+
+#[test]
+fn killed_at_any_time_it_reaches_the_same_end() {
+    let mut site = Site::new();
+    let commit = site.commit("first commit", &first());
+    kill_often(&mut site);
     site.start();
     site.until_settled(&commit);
     assert_eq!(
@@ -26,6 +30,50 @@ fn killed_at_any_time_it_reaches_the_same_end() {
     site.until_settled(&commit);
     site.let_it_look();
     assert_eq!(site.domains(), before, "a restart disturbs no guest");
+}
+
+#[test]
+fn killed_while_it_changes_things_it_reaches_the_same_end() {
+    let mut site = Site::settled();
+    let db = site.domains().into_iter().find(|line| line.starts_with("db "));
+    site.kill();
+    let files = first().into_iter().find(|(path, _)| path == "partitions.yaml").and_then(|(_, text)| text).unwrap();
+    let commit = site.commit(
+        "grow oracle-a, move web, retire crm",
+        &[
+            (
+                "partitions.yaml".to_owned(),
+                Some(files.replacen("{socket: 0, core: 3}", "{socket: 0, core: 3}, {socket: 0, core: 6}", 1)),
+            ),
+            ("vms/web.yaml".to_owned(), Some(vm("web", "  cpu: {partition: oracle-b}\n"))),
+            ("vms/crm.yaml".to_owned(), None),
+        ],
+    );
+    kill_often(&mut site);
+    site.start();
+    site.until_settled(&commit);
+    assert_eq!(site.shape(), ["db oracle-a running 2-3,6 2-3,6", "web oracle-b running 4-5 4-5"]);
+    let number = |line: &Option<String>| line.as_ref().unwrap().split(' ').nth(1).map(str::to_owned);
+    assert_eq!(
+        number(&db),
+        number(&site.domains().into_iter().find(|line| line.starts_with("db "))),
+        "db was never started again"
+    );
+}
+
+#[test]
+fn with_a_commit_that_cannot_be_read_guests_come_back_and_nothing_else_changes() {
+    let mut site = Site::settled();
+    let shape = site.shape();
+    site.kill();
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    // The same commit, looked for where it has nothing: what a newer binary does that no longer understands it.
+    std::fs::write(site.config(), config.replace("poll: 1s", "poll: 1s, path: nowhere")).unwrap();
+    site.start();
+    site.happens("host-reboot");
+    site.until("the guests are back, and it is said why nothing else happens", |status| {
+        status["source"]["unreadable"].is_object() && super::site::is_quiet(status) && site.shape() == shape
+    });
 }
 
 #[test]
