@@ -21,7 +21,7 @@ pub enum DiskFault {
     /// After this many changing steps the process that uses the disk is dead: this step is half done and every later one fails, until
     /// [`MemoryDisk::revive`].
     KillAfter(u64),
-    /// Every changing step from now on fails for this reason.
+    /// Every changing step from now on fails for this reason, until [`MemoryDisk::relieve`].
     Refuse(io::ErrorKind),
 }
 
@@ -29,7 +29,8 @@ struct Tree {
     nodes: BTreeMap<u64, Node>,
     next: u64,
     steps: u64,
-    fault: Option<DiskFault>,
+    kill_at: Option<u64>,
+    refuse: Option<io::ErrorKind>,
     locks: BTreeSet<PathBuf>,
     /// Counts revivals: a lock of an earlier process is void.
     life: u64,
@@ -49,7 +50,7 @@ impl Default for MemoryDisk {
         let root = Node::Dir { now: BTreeMap::new(), durable: BTreeMap::new() };
         let nodes = BTreeMap::from([(ROOT, root)]);
         let locks = BTreeSet::new();
-        let tree = Tree { nodes, next: ROOT + 1, steps: 0, fault: None, locks, life: 0 };
+        let tree = Tree { nodes, next: ROOT + 1, steps: 0, kill_at: None, refuse: None, locks, life: 0 };
         Self { tree: Arc::new(Mutex::new(tree)), other: false }
     }
 }
@@ -69,28 +70,35 @@ impl MemoryDisk {
     /// Lets something go wrong. The count of [`DiskFault::KillAfter`] starts here.
     pub fn inject(&self, fault: DiskFault) {
         let mut tree = self.tree();
-        tree.fault = Some(match fault {
-            DiskFault::KillAfter(steps) => DiskFault::KillAfter(tree.steps + steps),
-            refuse @ DiskFault::Refuse(_) => refuse,
-        });
+        match fault {
+            DiskFault::KillAfter(steps) => tree.kill_at = Some(tree.steps + steps),
+            DiskFault::Refuse(kind) => tree.refuse = Some(kind),
+        }
     }
 
     /// Whether a [`DiskFault::KillAfter`] has struck.
     pub fn is_dead(&self) -> bool {
         let tree = self.tree();
-        matches!(tree.fault, Some(DiskFault::KillAfter(at)) if tree.steps >= at)
+        tree.is_dead()
     }
 
     /// Nothing goes wrong any more.
     pub fn mend(&self) {
-        self.tree().fault = None;
+        let mut tree = self.tree();
+        (tree.kill_at, tree.refuse) = (None, None);
     }
 
-    /// A new process: no lock is held, and what has gone wrong does no more. A death that is yet to come still comes.
+    /// The disk has room again, and may be written to.
+    pub fn relieve(&self) {
+        self.tree().refuse = None;
+    }
+
+    /// A new process: no lock is held. A death that is yet to come still comes, and a full disk stays full.
     pub fn revive(&self) {
         let mut tree = self.tree();
-        let steps = tree.steps;
-        tree.fault = tree.fault.filter(|fault| matches!(fault, DiskFault::KillAfter(at) if steps < *at));
+        if tree.is_dead() {
+            tree.kill_at = None;
+        }
         tree.locks.clear();
         tree.life += 1;
     }
@@ -148,15 +156,22 @@ impl Tree {
         Ok(inode)
     }
 
+    fn is_dead(&self) -> bool {
+        self.kill_at.is_some_and(|at| self.steps >= at)
+    }
+
     /// One changing step. `Ok(false)`: the process dies in the middle of it.
     fn step(&mut self, other: bool) -> io::Result<bool> {
-        match self.fault {
-            Some(DiskFault::Refuse(kind)) => return Err(kind.into()),
-            _ if other => return Ok(true),
-            Some(DiskFault::KillAfter(at)) if self.steps >= at => return Err(killed()),
-            _ => self.steps += 1,
+        if self.is_dead() && !other {
+            return Err(killed());
         }
-        Ok(!matches!(self.fault, Some(DiskFault::KillAfter(at)) if self.steps >= at))
+        if let Some(kind) = self.refuse {
+            return Err(kind.into());
+        }
+        if !other {
+            self.steps += 1;
+        }
+        Ok(other || !self.is_dead())
     }
 
     /// A change that happens or does not, and nothing between; a process that dies in it may have made it.

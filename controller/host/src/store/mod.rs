@@ -149,14 +149,19 @@ impl Store {
             return Err(StoreError::Running { pid, state: state.clone() });
         };
         let pid = format!("{}\n", std::process::id());
-        self.disk.write(&path, pid.as_bytes()).map_err(|source| disk_error("write", &path, source))?;
+        // For people only: a full disk is no reason to leave the guests without a daemon.
+        if let Err(error) = self.disk.write(&path, pid.as_bytes()) {
+            tracing::warn!("cannot write the pid to `{}`: {error}", path.display());
+        }
         *held(&self.daemon) = Some(lock);
-        self.mend_journal()?;
         for name in ["partitions", "approvals", "operations", "outcomes", "locks", "journal"] {
             self.make_dirs(&state.join(name))?;
         }
         self.pin_host()?;
-        self.mend_links()
+        if let Err(error) = self.mend_journal().and_then(|()| self.mend_links()) {
+            tracing::warn!("{}", error.chain());
+        }
+        Ok(())
     }
 
     /// Whether this is the daemon's own view.

@@ -1,10 +1,12 @@
 //! A scenario: `host.yaml`, folders of manifests, and `script.yaml`, a list of steps.
 
 use crate::stage::{Stage, host_file, tree};
+use host::store::DiskFault;
 use jiff::SignedDuration;
 use schema::units::Span;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What happens next.
@@ -25,12 +27,26 @@ pub enum Step {
     Advance(Span),
     /// Something that no operation of ours does; see `sim::Event`.
     Event(sim::Event),
+    /// The disk of state and storage is full, or cannot be written to.
+    Disk(Disk),
     /// The daemon is killed and stays away.
     KillDaemon,
     /// The daemon is started again.
     StartDaemon,
     /// A person approves what is held for an object.
     Approve(String),
+}
+
+/// What the disk does with writes.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disk {
+    /// It refuses them: no space left.
+    Full,
+    /// It refuses them: mounted read-only.
+    ReadOnly,
+    /// It takes them again.
+    Fine,
 }
 
 /// A scenario as it was read.
@@ -86,6 +102,14 @@ impl Scenario {
             Step::Event(event) => {
                 stage.note(&format!("{event:?}"));
                 stage.apply(event);
+            }
+            Step::Disk(state) => {
+                stage.note(&format!("the disk: {state:?}"));
+                match state {
+                    Disk::Full => stage.disk.inject(DiskFault::Refuse(ErrorKind::StorageFull)),
+                    Disk::ReadOnly => stage.disk.inject(DiskFault::Refuse(ErrorKind::ReadOnlyFilesystem)),
+                    Disk::Fine => stage.disk.relieve(),
+                }
             }
             Step::KillDaemon => {
                 stage.note("the daemon is killed");

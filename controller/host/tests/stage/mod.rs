@@ -32,6 +32,7 @@ pub struct Stage {
     first_step: u64,
     daemon: Option<SimHost>,
     last_plan: String,
+    last_refused: Vec<String>,
     journaled: usize,
     journal_size: u64,
 }
@@ -54,6 +55,7 @@ impl Stage {
             first_step: 0,
             daemon: None,
             last_plan: String::new(),
+            last_refused: Vec::new(),
             journaled: 0,
             journal_size: 0,
         };
@@ -281,8 +283,13 @@ impl Stage {
             }
             self.last_plan = plan;
         }
-        for (object, error) in &report.start_errors {
-            let _ = writeln!(self.transcript, "[{since:.3}s] {object} not started: {error}");
+        let refused = report.start_errors.iter().map(|(object, error)| format!("{object} not started: {error}"));
+        let refused: Vec<String> = refused.collect();
+        if refused != self.last_refused {
+            for line in &refused {
+                let _ = writeln!(self.transcript, "[{since:.3}s] {line}");
+            }
+            self.last_refused = refused;
         }
     }
 
