@@ -103,9 +103,9 @@ impl Scenario {
                 stage.note(&format!("{event:?}"));
                 stage.apply(event);
             }
-            Step::Disk(state) => {
-                stage.note(&format!("the disk: {state:?}"));
-                match state {
+            Step::Disk(disk) => {
+                stage.note(&format!("the disk: {disk:?}"));
+                match disk {
                     Disk::Full => stage.disk.inject(DiskFault::Refuse(ErrorKind::StorageFull)),
                     Disk::ReadOnly => stage.disk.inject(DiskFault::Refuse(ErrorKind::ReadOnlyFilesystem)),
                     Disk::Fine => stage.disk.relieve(),

@@ -276,7 +276,7 @@ impl Stage {
         self.write_down_ends(since);
         let plan = planner::render::plan(&report.plan);
         if plan != self.last_plan {
-            let _ = writeln!(self.transcript, "[{since:.3}s] plan");
+            let _ = writeln!(self.transcript, "[{since:.0}s] plan");
             // What a new object is made of is in the manifest beside the transcript.
             for line in plan.lines().filter(|line| !line.starts_with("    + ")) {
                 let _ = writeln!(self.transcript, "    {line}");
@@ -287,7 +287,7 @@ impl Stage {
         let refused: Vec<String> = refused.collect();
         if refused != self.last_refused {
             for line in &refused {
-                let _ = writeln!(self.transcript, "[{since:.3}s] {line}");
+                let _ = writeln!(self.transcript, "[{since:.0}s] {line}");
             }
             self.last_refused = refused;
         }
@@ -305,7 +305,7 @@ impl Stage {
             if let (Journaled::Ended { action, failure, .. }, Some(object)) = (&entry.event, &entry.object) {
                 let verb = planner::render::doing(*action);
                 let how = failure.as_ref().map_or_else(|| "done".to_owned(), |failure| format!("failed: {failure}"));
-                let _ = writeln!(self.transcript, "[{since:.3}s] {object} {verb}: {how}");
+                let _ = writeln!(self.transcript, "[{since:.0}s] {object} {verb}: {how}");
             }
         }
         self.journaled = entries.len();
