@@ -76,6 +76,7 @@ fn creations(host: &Host, config: &DomainConfig) -> Result<()> {
         assert_eq!(standing(&domain), left, "{at}");
         if domain.state == paused {
             assert_eq!(domain.cpu_time_ns, 0, "{at}: it has run");
+            ensure!(domain.vcpus.known().is_some(), "{at}: {:?}", domain.vcpus);
             // It holds the UUID: a second domain of this VM is refused.
             host.refused(create(config))?;
         } else {

@@ -66,6 +66,8 @@ fn domain(xen: &Xen, backends: &Backends, info: &sys::libxl_dominfo) -> Result<D
         // A dying domain has left its pool (XEN_DOMCTL_getdomaininfo: CPUPOOLID_NONE).
         poolid: Some(info.cpupool).filter(|poolid| *poolid != u32::MAX),
         vcpus: match List::vcpus(&xen.libxl, domid) {
+            // For a domain that has just been made, and has no vCPU yet, libxl fails.
+            Err(_) if info.vcpu_max_id == NO_VCPU => Reading::Known(Vec::new()),
             Ok(vcpus) => Reading::Known(vcpus.readings().map(|(id, online, hard)| Vcpu { id, online, hard }).collect()),
             Err(failure) => Reading::unknown("VcpusUnreadable", failure.to_string()),
         },
@@ -85,6 +87,9 @@ fn domain(xen: &Xen, backends: &Backends, info: &sys::libxl_dominfo) -> Result<D
         cpu_time_ns: info.cpu_time,
     })
 }
+
+/// `XEN_INVALID_MAX_VCPU_ID` (xen/include/public/domctl.h).
+const NO_VCPU: u32 = u32::MAX;
 
 /// What it does.
 fn state(info: &sys::libxl_dominfo) -> DomainState {
