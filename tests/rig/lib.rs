@@ -16,7 +16,7 @@ use lab::{Builder, Lab, Output};
 use std::time::Duration;
 
 /// How long anything under emulation may take before a test gives up. Generous: it is a bound, not a measurement.
-pub const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Where the daemon's log goes in dom0.
 pub const LOG: &str = "/var/log/pinfold.log";
