@@ -13,8 +13,13 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done · 1 findings, not found, or stalled · 2 changes and 3 changes of which some are held (plan --detailed-exitcode) ·
-3 settled with held items (run --once) · 64 wrong usage · 70 could not run";
+Exit codes:
+   0  done
+   1  findings; no such object; no plan could be made; run --once: stalled or unknown
+   2  plan --detailed-exitcode: changes
+   3  plan --detailed-exitcode: changes, some held; run --once: settled, some held
+  64  wrong usage
+  70  could not run";
 
 /// The commands.
 #[derive(Debug, Subcommand)]

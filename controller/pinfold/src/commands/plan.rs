@@ -17,6 +17,7 @@ pub(super) fn run(arguments: &Plan, ui: &mut Ui) -> Result<Exit, CommandError> {
     let socket = &arguments.socket.socket;
     // An error of planning is 1, so that 2 and 3 are left for what was planned.
     let failed = |error: CommandError| error.exits(Exit::Negative);
+    let waiting = ui.progress("planning");
     let document = match (&arguments.path, &arguments.inventory) {
         (None, _) => client::get(socket, "/v1/plan").map_err(|error| failed(error.into()))?,
         (Some(path), None) => {
@@ -28,6 +29,7 @@ pub(super) fn run(arguments: &Plan, ui: &mut Ui) -> Result<Exit, CommandError> {
             preview(&desired(path, ui).map_err(failed)?, observed)
         }
     };
+    drop(waiting);
     match arguments.output {
         DocumentOutput::Human => ui.data(&report::plan(&document)),
         DocumentOutput::Json => output::json(ui, &document)?,

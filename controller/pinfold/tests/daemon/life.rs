@@ -161,3 +161,20 @@ fn a_commit_that_is_pushed_while_it_is_away_is_taken_up() {
     assert!(site.pinfold(&["describe", "vm/web"]).out.contains("Conditions"));
     assert!(site.pinfold(&["events"]).out.contains("CommitAccepted"));
 }
+
+#[test]
+fn whoever_may_read_may_not_change() {
+    let site = Site::settled();
+    let (status, metrics) = site.http("pinfold.sock", "GET /metrics");
+    assert!(status.contains("200"), "{status}");
+    assert!(
+        metrics.contains("pinfold_condition{kind=\"vm\",name=\"web\",type=\"Ready\",status=\"true\"} 1"),
+        "{metrics}"
+    );
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+    assert!(site.http("pinfold.sock", "POST /v1/sync").0.contains("404"), "the socket for reading knows no verbs");
+    assert!(site.http("pinfold-admin.sock", "POST /v1/sync").0.contains("200"));
+    assert!(site.http("pinfold-admin.sock", "GET /v1/status").0.contains("200"), "whoever may change may read");
+    assert!(site.http("pinfold.sock", "GET /v1/objects/vm/nobody").0.contains("404"));
+    assert!(site.http("pinfold.sock", "GET /v1/objects?kind=gadget").0.contains("400"));
+}

@@ -3,6 +3,7 @@
 use git2::{IndexEntry, IndexTime, Oid, Repository, Signature};
 use serde_json::Value;
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -177,6 +178,17 @@ impl Site {
             status["observedAt"].as_str().unwrap().clone_into(&mut seen);
         }
         self.until("nothing is under way", is_quiet)
+    }
+
+    /// Speaks HTTP to one of the sockets: the status line and the body.
+    pub(crate) fn http(&self, socket: &str, request: &str) -> (String, String) {
+        let mut stream = std::os::unix::net::UnixStream::connect(self.path(socket)).unwrap();
+        let head = "HTTP/1.1\r\nhost: pinfold\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(format!("{request} {head}").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.lines().next().unwrap().to_owned(), body.to_owned())
     }
 
     /// Lets something happen to the host that pinfold does not do.
