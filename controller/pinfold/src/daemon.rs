@@ -98,7 +98,8 @@ fn parts(
     let settings = config.repository.clone();
     // What was fetched before a restart may not have been judged.
     let moved = Arc::new(AtomicBool::new(true));
-    let (told, wake) = (Arc::clone(&moved), waker.clone());
+    let asked = Arc::new(AtomicBool::new(false));
+    let (told, answered, wake) = (Arc::clone(&moved), Arc::clone(&asked), waker.clone());
     let tell = move |event: SourceEvent| {
         if let SourceEvent::Fetched { recloned: Some(recloned), .. } = &event {
             tracing::warn!(why = recloned.why, kept = ?recloned.kept, "the git mirror was made afresh");
@@ -106,6 +107,7 @@ fn parts(
         if matches!(event, SourceEvent::Fetched { .. }) {
             told.store(true, Ordering::Release);
         }
+        answered.store(true, Ordering::Release);
         wake.wake();
     };
     let watcher = Watcher::start(&config.state, Fetcher::new(&config.state, settings.clone()), tell)
@@ -117,6 +119,7 @@ fn parts(
         settings,
         watcher,
         moved,
+        asked,
         verbs,
         published,
         interval: config.observe_interval(),

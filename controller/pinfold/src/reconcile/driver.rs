@@ -35,6 +35,8 @@ pub struct Parts {
     pub watcher: Watcher,
     /// Set when the branch may have moved.
     pub moved: Arc<AtomicBool>,
+    /// Set, after `moved`, when the repository was asked for the first time, with success or without.
+    pub asked: Arc<AtomicBool>,
     /// Verbs.
     pub verbs: Receiver<VerbCall>,
     /// Where passes are published.
@@ -82,7 +84,7 @@ impl Driver {
         let version = env!("CARGO_PKG_VERSION");
         driver.note(
             now,
-            [host_note(Reason::DaemonStarted, format!("pinfold {version} drives host {}", driver.parts.name))],
+            [Note::host(Reason::DaemonStarted, format!("pinfold {version} drives host {}", driver.parts.name))],
         );
         driver
     }
@@ -110,22 +112,20 @@ impl Driver {
 
     /// Whether the branch's head is in force, as far as the repository could be asked.
     pub fn is_followed(&self) -> bool {
-        self.in_force.is_followed() && !self.is_failing
+        self.in_force.is_followed() && self.parts.watcher.fetches().failing.is_none()
     }
 
-    /// Whether the repository was asked at least once since the daemon started.
+    /// Whether the repository was asked at least once since the daemon started, and what it said was judged.
     pub fn has_asked(&self) -> bool {
-        let fetches = self.parts.watcher.fetches();
-        let last = fetches.last_success.max(fetches.failing.map(|failing| failing.last));
-        last.is_some_and(|last| last >= self.started) && !self.parts.moved.load(Ordering::Acquire)
+        self.parts.asked.load(Ordering::Acquire) && !self.parts.moved.load(Ordering::Acquire)
     }
 
     fn take_source(&mut self, now: Timestamp) {
         let failing = self.parts.watcher.fetches().failing;
         match (&failing, self.is_failing) {
-            (Some(failing), false) => self.note(now, [host_note(Reason::SourceFailing, failing.message.clone())]),
+            (Some(failing), false) => self.note(now, [Note::host(Reason::SourceFailing, failing.message.clone())]),
             (None, true) => {
-                self.note(now, [host_note(Reason::SourceBack, "the repository can be read again".to_owned())]);
+                self.note(now, [Note::host(Reason::SourceBack, "the repository can be read again".to_owned())]);
             }
             _ => {}
         }
@@ -247,8 +247,4 @@ fn reason(verb: &Verb) -> Option<&str> {
         Verb::Sync => None,
         Verb::Approve { reason, .. } | Verb::AcceptHistory { reason, .. } => Some(reason),
     }
-}
-
-fn host_note(reason: Reason, message: String) -> Note {
-    Note { object: None, reason, message, actor: None }
 }

@@ -153,7 +153,7 @@ impl InForce {
             desired: Some(desired),
             ..Self::default()
         };
-        vec![host_note(Reason::CommitAccepted, message)]
+        vec![Note::host(Reason::CommitAccepted, message)]
     }
 
     /// The head stays where it is, for a reason that only this host has.
@@ -162,7 +162,7 @@ impl InForce {
         if is_known {
             return Vec::new();
         }
-        let note = host_note(Reason::CommitRefused, format!("{reason}: {message}"));
+        let note = Note::host(Reason::CommitRefused, format!("{reason}: {message}"));
         self.blocked = Some(trouble(reason, message, now));
         vec![note]
     }
@@ -229,15 +229,11 @@ fn whole(refusal: &Refusal) -> FindingView {
 
 fn refused_note(refusal: &Refusal) -> Note {
     let id = refusal.commit.id.to_string();
-    host_note(Reason::CommitRefused, format!("{} {}: {}", short(&id), refusal.commit.subject, refusal.reason))
+    Note::host(Reason::CommitRefused, format!("{} {}: {}", short(&id), refusal.commit.subject, refusal.reason))
 }
 
 fn unreadable_note(trouble: &Trouble) -> Note {
-    host_note(Reason::CommitUnreadable, trouble.message.clone())
-}
-
-fn host_note(reason: Reason, message: String) -> Note {
-    Note { object: None, reason, message, actor: None }
+    Note::host(Reason::CommitUnreadable, trouble.message.clone())
 }
 
 fn trouble(reason: &str, message: String, since: Timestamp) -> Trouble {

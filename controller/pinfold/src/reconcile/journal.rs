@@ -50,6 +50,13 @@ pub struct Note {
     pub actor: Option<String>,
 }
 
+impl Note {
+    /// About the host or its repository, by nobody in particular.
+    pub fn host(reason: Reason, message: String) -> Self {
+        Self { object: None, reason, message, actor: None }
+    }
+}
+
 /// Sorts of things that are noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
