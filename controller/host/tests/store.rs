@@ -139,6 +139,26 @@ fn what_was_written_survives_a_power_cut() {
     assert_eq!(after.identity().unwrap().known().unwrap().pool_id, Some(Uuid::nil()));
 }
 
+/// What a daemon has seen may have had effects on the host: a power cut must not take it back, whoever wrote it and died on the way.
+#[test]
+fn what_was_seen_once_survives_a_power_cut() {
+    for steps in 1..40 {
+        let disk = MemoryDisk::default();
+        let store = open(&disk);
+        store.lock().unwrap();
+        disk.inject(DiskFault::KillAfter(steps));
+        let _ = store.write_vm(&vm("erp", 1)).and_then(|()| store.write_vm(&vm("erp", 2)));
+        drop(store);
+        disk.revive();
+        disk.mend();
+        let next = open(&disk);
+        next.lock().unwrap();
+        let seen = weight(&disk);
+        disk.cut_power();
+        assert_eq!(weight(&disk), seen, "killed at step {steps}");
+    }
+}
+
 #[test]
 fn a_full_disk_loses_nothing_and_says_what_to_do() {
     let disk = MemoryDisk::default();

@@ -48,7 +48,9 @@ impl Store {
             None => None,
         };
         if before.as_ref() == Some(record) {
-            return Ok(());
+            // Written by a try that could not synchronise it, perhaps: what follows relies on it.
+            self.sync_parent(&path)?;
+            return self.sync_parent(&self.vm_folder(record.uuid));
         }
         match before {
             Some(_) => self.replace(&path, record)?,
@@ -88,7 +90,7 @@ impl Store {
     fn write_partition(&self, record: &PartitionRecord) -> Result<(), StoreError> {
         let path = self.partition_path(record.uuid);
         if readable(self.partition(record.uuid), &path)?.as_ref() == Some(record) {
-            return Ok(());
+            return self.sync_parent(&path);
         }
         self.replace(&path, record)
     }

@@ -158,8 +158,10 @@ impl Store {
             self.make_dirs(&state.join(name))?;
         }
         self.pin_host()?;
-        if let Err(error) = self.mend_journal().and_then(|()| self.mend_links()) {
-            tracing::warn!("{}", error.chain());
+        for mended in [self.make_names_durable(), self.mend_journal(), self.mend_links()] {
+            if let Err(error) = mended {
+                tracing::warn!("{}", error.chain());
+            }
         }
         Ok(())
     }
@@ -172,6 +174,17 @@ impl Store {
     /// Where everything lies.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Synchronises every directory of ours. A daemon that died between a rename and its synchronisation left a name that everybody can see and
+    /// that a power cut takes away again: nothing may be planned from it before it is durable.
+    fn make_names_durable(&self) -> Result<(), StoreError> {
+        let Place { state, storage, .. } = &self.place;
+        let below = ["partitions", "approvals", "operations", "outcomes", "journal"].map(|name| state.join(name));
+        let folders = self.names(storage)?.into_iter().filter(|name| name.parse::<uuid::Uuid>().is_ok());
+        let folders: Vec<PathBuf> = folders.map(|name| storage.join(name)).collect();
+        let dirs = [storage.clone(), state.clone()].into_iter().chain(below).chain(folders);
+        dirs.into_iter().try_for_each(|dir| self.sync_parent(&dir.join("any")))
     }
 
     /// Makes a directory with its parents, durably.
