@@ -19,6 +19,7 @@ mod draft;
 mod files;
 mod guest_ends;
 mod intentions;
+pub mod laws;
 mod live;
 pub mod memory;
 pub mod observed;

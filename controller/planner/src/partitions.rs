@@ -217,15 +217,16 @@ impl Partition<'_> {
         }
     }
 
+    /// The declared cores as they change; when they do not, the pCPUs of the cpupool.
     fn changes(&self) -> Vec<Change> {
         let core_list = |cores: &BTreeSet<String>| (!cores.is_empty()).then(|| cores::list(cores));
         let old = self.record.and_then(|record| core_list(&record.cores));
         let new = core_list(&self.cores);
-        if old == new && self.pool.is_some() {
-            Vec::new()
-        } else {
-            vec![Change { field: "spec.cores".to_owned(), old, new }]
+        if old != new {
+            return vec![Change { field: "spec.cores".to_owned(), old, new }];
         }
+        let old = self.pool.map(|pool| pool.cpus.to_string());
+        vec![Change { field: "cpupool.cpus".to_owned(), old, new: Some(self.wanted.to_string()) }]
     }
 
     /// Keeps it as it should be; answers its cpupool when it is.
@@ -276,14 +277,6 @@ impl Partition<'_> {
             Some(_) if self.cause(world) == Cause::Drift => (Action::Repair, Effect::Live),
             Some(_) => (Action::Change, Effect::Live),
         };
-        let mut changes = self.changes();
-        if let (Some(pool), true) = (self.pool, changes.is_empty()) {
-            changes = vec![Change {
-                field: "cpupool.cpus".to_owned(),
-                old: Some(pool.cpus.to_string()),
-                new: Some(self.wanted.to_string()),
-            }];
-        }
         let reason = match self.cause(world) {
             Cause::HostBoot => "the host booted, and cpupools do not survive that",
             Cause::Drift if self.pool.is_none() => "its cpupool is gone, and pinfold did not take it away",
@@ -291,7 +284,7 @@ impl Partition<'_> {
             _ if self.pool.is_none() => "it has no cpupool yet",
             _ => "its cores are not as declared",
         };
-        self.draft(world, rank, action, effect).cause(self.cause(world)).changes(changes).reason(reason)
+        self.draft(world, rank, action, effect).cause(self.cause(world)).changes(self.changes()).reason(reason)
     }
 
     fn cause(&self, world: &World) -> Cause {

@@ -1,0 +1,359 @@
+//! A stage for plans: manifests, a simulated host, records in memory. One pass plans once and carries out what goes now.
+#![allow(dead_code, clippy::unwrap_used, unreachable_pub, missing_docs)]
+
+use jiff::{SignedDuration, Timestamp};
+use planner::observed::{AcceptedCommit, Dom0Facts, FileFact, INVENTORY_VERSION, Observed};
+use planner::record::{Grant, Grants, Records};
+use planner::{Disposition, Item, Plan, RecordEdit, Work, laws, plan};
+use protocol::Reading;
+use schema::desired::Desired;
+use schema::{Content, SourceFile, Tree};
+use sim::{Calls, Event, Fault, File, HostFile, World};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use uuid::Uuid;
+
+pub const POOL: &str = "6c1d3f5a-2b47-4e0c-9d8e-7a50c1b2e394";
+
+/// Pool, host and network, to which tests add partitions and VMs.
+pub fn base(changes: &str) -> String {
+    format!(
+        "
+apiVersion: pinfold.dev/v1alpha1
+kind: Pool
+metadata: {{name: lab}}
+spec: {{id: \"{POOL}\"{changes}}}
+---
+apiVersion: pinfold.dev/v1alpha1
+kind: Host
+metadata: {{name: xen1}}
+spec: {{pool: lab, dom0: {{cores: [{{socket: 0, core: 0}}, {{socket: 0, core: 1}}]}}}}
+---
+apiVersion: pinfold.dev/v1alpha1
+kind: Network
+metadata: {{name: lan}}
+spec: {{bridge: xenbr0}}
+"
+    )
+}
+
+/// A partition of these cores.
+pub fn cp(name: &str, cores: &[u32]) -> String {
+    cp_named(&format!("name: {name}"), "", cores)
+}
+
+pub fn cp_named(metadata: &str, more: &str, cores: &[u32]) -> String {
+    let cores: Vec<String> = cores.iter().map(|core| format!("{{socket: 0, core: {core}}}")).collect();
+    format!(
+        "---\napiVersion: pinfold.dev/v1alpha1\nkind: CorePartition\nmetadata: {{{metadata}}}\nspec:\n  host: xen1\n  cores: [{}]\n{more}",
+        cores.join(", ")
+    )
+}
+
+/// A small VM; `more` are lines of its spec, indented by two.
+pub fn vm(name: &str, more: &str) -> String {
+    vm_sized(name, "1", "128Mi", more)
+}
+
+pub fn vm_sized(name: &str, vcpus: &str, memory: &str, more: &str) -> String {
+    format!(
+        "---\napiVersion: pinfold.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: {name}}}\nspec:\n  host: xen1\n  type: pvh\n  vcpus: {vcpus}\n  memory: {memory}\n  boot: {{kernel: \"/srv/vmlinuz\"}}\n{more}\n"
+    )
+}
+
+pub fn desired(yaml: &str) -> Desired {
+    let file = SourceFile { path: "all.yaml".to_owned(), content: Content::Text(yaml.as_bytes().to_vec()) };
+    let tree = Tree { files: vec![file], ignore: None };
+    let reading = schema::read(&tree);
+    reading.desired.unwrap_or_else(|| panic!("{}", schema::render::human(&reading.findings, &tree)))
+}
+
+/// Ten cores, 4 GiB, a bridge, a kernel and two disks.
+pub fn host() -> HostFile {
+    let mut host = HostFile::plain(10, 4 * 1024 * 1024);
+    host.bridges.insert("xenbr0".to_owned());
+    for path in ["/srv/vmlinuz", "/srv/a.img", "/srv/b.img"] {
+        host.files.insert(path.to_owned(), File::File { size: 1 << 20 });
+    }
+    host
+}
+
+pub struct Stage {
+    pub xen: World,
+    pub host: HostFile,
+    pub records: Records,
+    pub desired: Option<Desired>,
+    pub commits: u32,
+    /// Added to virtual time: a host that is off for a while.
+    pub epoch: Timestamp,
+}
+
+impl Stage {
+    pub fn new(yaml: &str) -> Self {
+        Self::on(host(), yaml)
+    }
+
+    pub fn on(host: HostFile, yaml: &str) -> Self {
+        Self {
+            xen: World::new(host.clone()).unwrap(),
+            host,
+            records: Records::default(),
+            desired: Some(desired(yaml)),
+            commits: 1,
+            epoch: "2026-01-01T00:00:00Z".parse().unwrap(),
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.epoch + SignedDuration::from_millis(i64::try_from(self.xen.now_ms()).unwrap())
+    }
+
+    /// Accepts a commit: what it removes gets a grant, unless `over` says that these are too many.
+    pub fn commit_with(&mut self, yaml: &str, over: Option<planner::record::OverBudget>) {
+        let next = desired(yaml);
+        let last = self.desired.as_ref().unwrap();
+        let pool = last.pool.id;
+        self.commits += 1;
+        let mut grants = Grants { version: 1, over_budget: over, ..Grants::default() };
+        let kept: Vec<Uuid> =
+            next.vms.values().map(|vm| vm.uuid(pool)).chain(next.partitions.values().map(|cp| cp.uuid(pool))).collect();
+        let before = last
+            .vms
+            .values()
+            .map(|vm| (vm.uuid(pool), &vm.name))
+            .chain(last.partitions.values().map(|cp| (cp.uuid(pool), &cp.name)));
+        if grants.over_budget.is_none() {
+            for (uuid, name) in before.filter(|(uuid, _)| !kept.contains(uuid)) {
+                let grant = Grant { name: name.clone(), commit: self.commit_id(), at: self.now() };
+                grants.removed.insert(uuid, grant);
+            }
+        }
+        self.records.grants = Some(Reading::Known(grants));
+        self.desired = Some(next);
+    }
+
+    pub fn commit(&mut self, yaml: &str) {
+        self.commit_with(yaml, None);
+    }
+
+    pub fn commit_id(&self) -> String {
+        format!("{:0<40}", format!("c{}", self.commits))
+    }
+
+    pub fn event(&mut self, event: &Event) {
+        self.xen.apply(event).unwrap();
+    }
+
+    pub fn observe(&self) -> Observed {
+        let file = |file: &File| match file {
+            File::File { size } => FileFact::File { size: *size },
+            File::Block { size, mounted } => FileFact::Block { size: *size, mounted: *mounted },
+            File::Directory => FileFact::Unusable("it is a folder".to_owned()),
+        };
+        Observed {
+            version: INVENTORY_VERSION,
+            host: "xen1".parse().unwrap(),
+            pool_id: Some(POOL.parse().unwrap()),
+            now: self.now(),
+            xen: match self.xen.observe() {
+                Ok(observation) => Reading::Known(observation),
+                Err(failure) => Reading::unknown("XenstoreLost", failure.message),
+            },
+            dom0: Dom0Facts {
+                bridges: self.host.bridges.clone(),
+                allow_paths: vec!["/srv".to_owned()],
+                files: self.host.files.iter().map(|(path, at)| (path.clone(), file(at))).collect(),
+                files_complete: true,
+                memory_reserve_kib: 64 * 1024,
+            },
+            records: self.records.clone(),
+            operations: Vec::new(),
+            accepted: Some(AcceptedCommit {
+                id: self.commit_id(),
+                subject: String::new(),
+                author: String::new(),
+                at: self.epoch,
+            }),
+        }
+    }
+
+    pub fn plan(&self) -> Plan {
+        let observed = self.observe();
+        let plan = plan(self.desired.as_ref(), &observed);
+        laws::all(self.desired.as_ref(), &observed, &plan)
+            .unwrap_or_else(|broken| panic!("{broken}\n{}", planner::render::plan(&plan)));
+        plan
+    }
+
+    /// Carries out one item as the host does: records, work, records.
+    pub fn carry_out(&mut self, item: &Item, fault: Fault) -> Result<(), String> {
+        let operation = item.operation.clone().unwrap();
+        self.edit(&operation.before, "");
+        let result = match &operation.work {
+            Work::Xen(request) => {
+                let mut calls = Calls::with_fault(&mut self.xen, fault);
+                let result = operation::run(&mut calls, request);
+                let (died, elapsed) = (calls.died(), calls.elapsed_ms());
+                drop(calls);
+                self.xen.advance(self.xen.now_ms() + elapsed);
+                if died {
+                    return Err("the worker died".to_owned());
+                }
+                result.map(|_| ()).map_err(|failure| failure.to_string())
+            }
+            Work::Trash { uuid, .. } => {
+                self.records.vms.remove(uuid);
+                Ok(())
+            }
+            Work::Records => Ok(()),
+        };
+        sim::laws::one_domain_per_uuid(&self.xen).unwrap();
+        match &result {
+            Ok(()) => self.edit(&operation.on_success, ""),
+            Err(message) => self.edit(&operation.on_failure, message),
+        }
+        result
+    }
+
+    fn edit(&mut self, edits: &[RecordEdit], message: &str) {
+        for edit in edits {
+            match edit.clone() {
+                RecordEdit::Vm(record) => drop(self.records.vms.insert(record.uuid, Reading::Known(*record))),
+                RecordEdit::Partition(record) => {
+                    drop(self.records.partitions.insert(record.uuid, Reading::Known(record)))
+                }
+                RecordEdit::ForgetPartition(uuid) => drop(self.records.partitions.remove(&uuid)),
+                RecordEdit::Grants(grants) => self.records.grants = Some(Reading::Known(grants)),
+                RecordEdit::UseApproval(id) => drop(self.records.approvals.remove(&id)),
+                RecordEdit::Approve(id, approval) => drop(self.records.approvals.insert(id, approval)),
+                RecordEdit::VmFailed(uuid, mut backoff) => {
+                    message.clone_into(&mut backoff.message);
+                    if let Some(Reading::Known(record)) = self.records.vms.get_mut(&uuid) {
+                        record.here.backoff = Some(backoff);
+                    }
+                }
+                RecordEdit::PartitionFailed(uuid, mut backoff) => {
+                    message.clone_into(&mut backoff.message);
+                    if let Some(Reading::Known(record)) = self.records.partitions.get_mut(&uuid) {
+                        record.backoff = Some(backoff);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One pass: what was planned, and what of it failed.
+    pub fn pass(&mut self) -> (Plan, String) {
+        let plan = self.plan();
+        let mut failures = String::new();
+        for item in plan.items.iter().filter(|item| item.disposition == Disposition::Now) {
+            if let Err(message) = self.carry_out(item, Fault::default()) {
+                let _ = writeln!(failures, "  failed: {}: {message}", item.object);
+            }
+        }
+        (plan, failures)
+    }
+
+    /// Passes until nothing goes now and nothing comes due: what happened, one line per item that went, then what remains.
+    pub fn converge(&mut self) -> String {
+        let mut text = String::new();
+        for pass in 1..=60 {
+            let (plan, failures) = self.pass();
+            let went: Vec<&Item> = plan.items.iter().filter(|item| item.disposition == Disposition::Now).collect();
+            for item in &went {
+                let _ = writeln!(text, "{pass:2} {}", line(item));
+            }
+            text.push_str(&failures);
+            if went.is_empty() {
+                if let Some(ms) = self.next_moment(&plan) {
+                    self.xen.advance(ms);
+                    continue;
+                }
+                for item in &plan.items {
+                    let _ = writeln!(text, "   {}", line(item));
+                }
+                return text;
+            }
+        }
+        panic!("does not settle:\n{text}");
+    }
+
+    fn next_moment(&self, plan: &Plan) -> Option<u64> {
+        let due = plan
+            .due
+            .map(|due| u64::try_from(due.duration_since(self.epoch).as_millis()).unwrap().max(self.xen.now_ms() + 1));
+        let waits = plan.items.iter().any(|item| matches!(item.disposition, Disposition::Waiting { .. }));
+        let event = self.xen.next_event_ms().filter(|_| waits || due.is_some());
+        due.into_iter().chain(event).min()
+    }
+
+    /// Lets virtual time pass.
+    pub fn wait(&mut self, seconds: u64) {
+        self.xen.advance(self.xen.now_ms() + seconds * 1000);
+    }
+
+    /// The host as `xl` would show it, briefly.
+    pub fn xl(&self) -> String {
+        let mut text = String::new();
+        for (poolid, pool) in self.xen.pools() {
+            let _ = writeln!(text, "pool {poolid} {} cpus {}", pool.name.as_deref().unwrap_or("-"), pool.cpus);
+        }
+        let observation = self.xen.observe().unwrap();
+        for domain in observation.domains.known().unwrap() {
+            let hard =
+                domain.vcpus.known().unwrap().iter().map(|vcpu| vcpu.hard.to_string()).collect::<Vec<_>>().join(" ");
+            let _ = writeln!(
+                text,
+                "domain {} {:?} pool {} hard {hard}",
+                domain.name.as_deref().unwrap_or("-"),
+                domain.state,
+                domain.poolid.map_or_else(|| "-".to_owned(), |pool| pool.to_string()),
+            );
+        }
+        text
+    }
+
+    /// Conditions and power of one object.
+    pub fn status(&self, object: &str) -> String {
+        let plan = self.plan();
+        let status = plan.objects.iter().find(|status| status.object.to_string() == object).unwrap();
+        let conditions =
+            status.conditions.iter().map(|c| format!("\n  {:?} {:?} {}: {}", c.kind, c.status, c.reason, c.message));
+        format!("{object}: {}{}", status.power, conditions.collect::<String>())
+    }
+}
+
+/// An item on one line.
+pub fn line(item: &Item) -> String {
+    let what = match &item.operation {
+        Some(operation) => match &operation.work {
+            Work::Xen(request) => format!(" do {}", serde_json::to_value(request).unwrap()["do"].as_str().unwrap()),
+            Work::Trash { .. } => " do trash".to_owned(),
+            Work::Records => " records".to_owned(),
+        },
+        None => String::new(),
+    };
+    let disposition = match &item.disposition {
+        Disposition::Now => "now".to_owned(),
+        Disposition::AtNextStart => "at next start".to_owned(),
+        Disposition::Held { until } => format!("held: {until}"),
+        Disposition::Waiting { on } => format!("waits: {on}"),
+    };
+    let changes = if item.changes.len() > 4 {
+        String::new()
+    } else {
+        format!(" [{}]", planner::render::changes_inline(&item.changes))
+    };
+    format!(
+        "{} {}{} ({:?}; {}) {disposition}{what}",
+        item.object,
+        planner::render::doing(item.action),
+        if changes == " []" { String::new() } else { changes },
+        item.cause,
+        item.reason
+    )
+}
+
+pub fn settled_lines(text: &str) -> BTreeMap<usize, &str> {
+    text.lines().enumerate().collect()
+}
