@@ -6,7 +6,7 @@
 use crate::draft::Draft;
 use crate::observed::UnderWay;
 use crate::world::World;
-use crate::{Disposition, Item, ObjectKind, ObjectRef, Work};
+use crate::{Disposition, Item, ObjectKind, ObjectRef, Operation, RecordEdit, Work};
 use protocol::{CpuSet, Lock, Placement, Request};
 use uuid::Uuid;
 
@@ -15,6 +15,8 @@ use uuid::Uuid;
 enum Claim {
     Object(ObjectKind, String),
     Lock(Lock),
+    /// The record of grants, which is written whole.
+    Grants,
     /// A domain runs in, enters or leaves the pool; `None` is Pool-0.
     Inhabit(Option<Uuid>),
     /// The pool's pCPUs change.
@@ -42,7 +44,7 @@ pub(crate) fn decide(world: &World, mut drafts: Vec<Draft>) -> Vec<Item> {
     let mut items = Vec::with_capacity(drafts.len());
     for Draft { mut item, .. } in drafts {
         if let (Disposition::Now, Some(operation)) = (&item.disposition, &item.operation) {
-            let claims = claims(world, &item.object, &operation.work);
+            let claims = claims(world, &item.object, operation);
             if let Some((claim, by)) = taken.iter().find(|(claim, _)| claims.iter().any(|own| own.conflicts(claim))) {
                 let on = match claim {
                     Claim::Lock(Lock::Memory) => format!("{by}; one domain is built at a time"),
@@ -65,9 +67,12 @@ fn object_claim(object: &ObjectRef) -> Claim {
     Claim::Object(object.kind, object.uuid.map_or_else(|| object.name.clone(), |uuid| uuid.to_string()))
 }
 
-fn claims(world: &World, object: &ObjectRef, work: &Work) -> Vec<Claim> {
+fn claims(world: &World, object: &ObjectRef, operation: &Operation) -> Vec<Claim> {
     let mut claims = vec![object_claim(object)];
-    match work {
+    if operation.before.iter().any(|edit| matches!(edit, RecordEdit::Grants(_))) {
+        claims.push(Claim::Grants);
+    }
+    match &operation.work {
         Work::Xen(request) => claims.extend(request_claims(world, request)),
         Work::Trash { uuid, .. } => claims.push(Claim::Lock(Lock::Vm(*uuid))),
         Work::Records => {}

@@ -155,10 +155,17 @@ fn backoff(planning: &mut Planning, config: &VmConfig) -> Option<Problem> {
         CRASH_LOOP => last.input == planning.subject.manifest,
         _ => last.input == digest::config_digest(config),
     };
-    if !same || last.until <= planning.world.observed.now {
+    if !same {
         return None;
     }
-    planning.report.stalled(&last.reason, last.message.clone());
+    let over = last.until <= planning.world.observed.now;
+    // What failed is told until it succeeds; a crash is over when the next try begins.
+    if !over || last.reason != CRASH_LOOP {
+        planning.report.stalled(&last.reason, last.message.clone());
+    }
+    if over {
+        return None;
+    }
     planning.report.due(last.until);
     Some(Problem::Waiting(format!("the next try at {}, after {} failure(s)", moment(last.until), last.failures)))
 }

@@ -32,24 +32,34 @@ pub(crate) fn intentions(world: &World, subject: &Subject, drafts: &mut Vec<Draf
     if last.power == Power::Stopped || record.off_by_guest.is_some() {
         return intentions;
     }
-    let mut hold = |group: Group, action: Action, effect: Effect, rule: &str| {
-        let changes = of_group(last, &subject.config, group);
+    let mut hold = |groups: &[Group], action: Action, effect: Effect, rule: &str| {
+        let changes = groups.iter().flat_map(|group| of_group(last, &subject.config, *group)).collect();
         let draft = Draft::new(world, &subject.object, Rank::Stop, action, effect).changes(changes);
         let id = draft.item.id.clone();
         if world.approval(&id).is_some() {
             intentions.approved = true;
             intentions.consent.push(RecordEdit::UseApproval(id));
         } else {
-            intentions.config = with_group(&intentions.config, last, group);
+            for group in groups {
+                intentions.config = with_group(&intentions.config, last, *group);
+            }
             drafts.push(draft.reason(rule).held(format!("`pinfold approve {id}` does it now; a revert takes it back")));
         }
     };
     let rule = if over { over_budget_text(world) } else { "`spec.changes.restarts` is hold".to_owned() };
     if (over || restarts == Restarts::Hold) && !of_group(last, &subject.config, Group::Built).is_empty() {
-        hold(Group::Built, Action::Change, Effect::Restart, &rule);
+        // Targets beyond the old maximum come with the new one.
+        let mut groups = vec![Group::Built];
+        if subject.config.vcpus_online > last.vcpus_max {
+            groups.push(Group::Vcpus);
+        }
+        if subject.config.memory_kib > last.memory_max_kib {
+            groups.push(Group::Memory);
+        }
+        hold(&groups, Action::Change, Effect::Restart, &rule);
     }
     if over && subject.config.power == Power::Stopped {
-        hold(Group::Power, Action::Stop, Effect::Stop, &rule);
+        hold(&[Group::Power], Action::Stop, Effect::Stop, &rule);
     }
     intentions
 }

@@ -3,12 +3,12 @@
 //! A step writes the fields it changed to the record when it succeeded, so that what differs *and* is not yet recorded is ours to do (cause commit),
 //! and what differs although it is recorded was changed by somebody else (drift).
 
-use crate::classify::{Group, compare, of_group, with_group};
+use crate::classify::{Group, of_group, with_group};
 use crate::config::VmConfig;
 use crate::draft::{Draft, Rank, moment, next_backoff};
 use crate::guest_ends::CRASH_LOOP;
 use crate::memory::{about, size};
-use crate::place::{Spot, spot};
+use crate::place::{Problem, Spot, spot};
 use crate::record::{Here, VmRecord};
 use crate::stop;
 use crate::vms::{Planning, target};
@@ -53,30 +53,31 @@ impl Planning<'_, '_> {
         let now = self.world.observed.now;
         let input = format!("{reason} {} {}", draft.item.id, digest::config_digest(&self.intentions.config));
         let last = self.subject.record.and_then(|record| record.here.backoff.as_ref());
-        if let Some(last) = last.filter(|last| last.input == input && last.until > now) {
+        if let Some(last) = last.filter(|last| last.input == input) {
             self.report.stalled(&last.reason, last.message.clone());
-            self.report.due(last.until);
-            return draft.waiting(format!(
-                "the next try at {}, after {} failure(s)",
-                moment(last.until),
-                last.failures
-            ));
+            if last.until > now {
+                self.report.due(last.until);
+                let on = format!("the next try at {}, after {} failure(s)", moment(last.until), last.failures);
+                return draft.waiting(on);
+            }
         }
         let failed = RecordEdit::VmFailed(self.subject.uuid, next_backoff(now, last, reason, &input));
         draft.now(operation.on_failure(failed))
     }
 
-    /// The record once the fields of `group` are so.
-    fn recorded(&self, group: Group) -> RecordEdit {
+    /// The record once the fields of these groups are so.
+    fn recorded(&self, groups: &[Group]) -> RecordEdit {
         let record = self.subject.base_record(self.world);
-        let wanted = with_group(&record.wanted, &self.intentions.config, group);
+        let wanted = groups
+            .iter()
+            .fold(record.wanted.clone(), |wanted, group| with_group(&wanted, &self.intentions.config, *group));
         let backoff = record.here.backoff.clone().filter(|backoff| backoff.reason == CRASH_LOOP);
         let here = Here { backoff, ..record.here.clone() };
         RecordEdit::Vm(Box::new(VmRecord { wanted, here, ..record }))
     }
 
-    fn attempt_live(&mut self, draft: Draft, request: Request, group: Group) {
-        let operation = Operation::xen(request).on_success([self.recorded(group)]);
+    fn attempt_live(&mut self, draft: Draft, request: Request, groups: &[Group]) {
+        let operation = Operation::xen(request).on_success([self.recorded(groups)]);
         let draft = self.attempt(draft, operation, "ChangeFailed");
         self.drafts.push(draft);
     }
@@ -126,19 +127,7 @@ fn placement(planning: &mut Planning, domain: &Domain) -> bool {
     let meddled = "its placement was changed outside pinfold";
     let Spot { cpupool, poolid, mask } = match to {
         Ok(spot) => spot,
-        Err(problem) => {
-            free_pool0(planning, domain, vcpus.len());
-            let config = &planning.intentions.config;
-            let changes = planning
-                .subject
-                .record
-                .map(|record| of_group(&record.wanted, config, Group::Placement))
-                .unwrap_or_default();
-            let draft = step(planning, Group::Placement, changes, meddled);
-            let on = problem.note(&mut planning.report);
-            planning.drafts.push(draft.waiting(on));
-            return false;
-        }
+        Err(problem) => return unplaced(planning, domain, problem, vcpus.len()),
     };
     let pool_name = |uuid, name: Option<&String>| match uuid {
         POOL0 => "Pool-0".to_owned(),
@@ -153,7 +142,11 @@ fn placement(planning: &mut Planning, domain: &Domain) -> bool {
         };
         let draft = step(planning, Group::Placement, vec![change], meddled);
         let placement = Placement { cpupool, hard: vec![mask; vcpus.len()], sched: planning.intentions.config.sched };
-        planning.attempt_live(draft, Request::MoveDomain { target: target(domain), placement }, Group::Placement);
+        planning.attempt_live(
+            draft,
+            Request::MoveDomain { target: target(domain), placement },
+            &[Group::Placement, Group::Sched],
+        );
         return false;
     }
     let wrong = vcpus.iter().find(|vcpu| !planning.world.topology.same_mask(&vcpu.hard, &mask));
@@ -161,7 +154,23 @@ fn placement(planning: &mut Planning, domain: &Domain) -> bool {
     let change = mask_change(planning.world, &wrong.hard, &mask);
     let draft = step(planning, Group::Placement, vec![change], meddled);
     let request = Request::SetAffinity { target: target(domain), hard: vec![mask; vcpus.len()] };
-    planning.attempt_live(draft, request, Group::Placement);
+    planning.attempt_live(draft, request, &[Group::Placement]);
+    false
+}
+
+/// Where it belongs does not exist yet. While its partition is only changing shape, the domain is where it belongs.
+fn unplaced(planning: &mut Planning, domain: &Domain, problem: Problem, vcpus: usize) -> bool {
+    free_pool0(planning, domain, vcpus);
+    let config = &planning.intentions.config;
+    let partition = config.partition.as_ref().and_then(|name| planning.cx.layout.place(name));
+    let pool = partition.and_then(|place| planning.world.cpupool(place.uuid));
+    let inside = pool.is_some_and(|pool| Some(pool.poolid) == domain.poolid);
+    let changes = planning.subject.record.map(|record| of_group(&record.wanted, config, Group::Placement));
+    let draft = step(planning, Group::Placement, changes.unwrap_or_default(), "it is not where it belongs");
+    let on = problem.note(&mut planning.report);
+    if !inside {
+        planning.drafts.push(draft.waiting(on));
+    }
     false
 }
 
@@ -236,7 +245,7 @@ fn sched(planning: &mut Planning, domain: &Domain) {
         .collect();
     if !changes.is_empty() {
         let draft = step(planning, Group::Sched, changes, "its share of the processors was changed outside pinfold");
-        planning.attempt_live(draft, Request::SetSched { target: target(domain), sched: wanted }, Group::Sched);
+        planning.attempt_live(draft, Request::SetSched { target: target(domain), sched: wanted }, &[Group::Sched]);
     }
 }
 
@@ -262,7 +271,7 @@ fn memory(planning: &mut Planning, domain: &Domain) {
         planning.drafts.push(draft.waiting(message));
         return;
     }
-    planning.attempt_live(draft, Request::SetMemory { target: target(domain), memory_kib: wanted }, Group::Memory);
+    planning.attempt_live(draft, Request::SetMemory { target: target(domain), memory_kib: wanted }, &[Group::Memory]);
 }
 
 /// vCPUs in use are asked for once: a guest may ignore that, and asking again would not help.
@@ -278,7 +287,7 @@ fn vcpus(planning: &mut Planning, domain: &Domain) {
     let change =
         Change { field: "spec.vcpus.online".to_owned(), old: Some(online.to_string()), new: Some(wanted.to_string()) };
     let draft = step(planning, Group::Vcpus, vec![change], "");
-    planning.attempt_live(draft, Request::SetVcpus { target: target(domain), online: wanted }, Group::Vcpus);
+    planning.attempt_live(draft, Request::SetVcpus { target: target(domain), online: wanted }, &[Group::Vcpus]);
 }
 
 /// Writes down what is wanted and needs no step on the host.
@@ -307,7 +316,8 @@ fn note(planning: &mut Planning, before: usize) {
     if next == *record {
         return;
     }
-    let changes: Vec<Change> = compare(&record.wanted, &next.wanted).into_iter().map(|field| field.change).collect();
+    // What the host takes over at the next start is an item of its own; what only pinfold reads takes effect with this.
+    let changes = of_group(&record.wanted, &next.wanted, Group::Policy);
     let action = if changes.is_empty() { Action::Settle } else { Action::Change };
     let draft = planning
         .draft(Rank::Record, action, Effect::Live)

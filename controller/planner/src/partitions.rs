@@ -204,17 +204,23 @@ impl Partition<'_> {
         Draft::new(world, &self.object, rank, action, effect)
     }
 
-    /// Its record as it should be after this step.
-    fn next_record(&self, world: &World) -> PartitionRecord {
+    /// Its record while its cpupool is on the way: with the name that the cpupool still has, and unshaped while its cores are others.
+    fn before_record(&self, world: &World) -> PartitionRecord {
+        let same = self.record.filter(|record| record.cores == self.cores);
         PartitionRecord {
             version: RECORD_VERSION,
             pool_id: world.pool_id,
             uuid: self.uuid,
-            name: self.name.clone(),
+            name: self.record.map_or_else(|| self.name.clone(), |record| record.name.clone()),
             cores: self.cores.clone(),
-            boot_id: Some(world.hypervisor.boot_id),
+            boot_id: same.and_then(|record| record.boot_id),
             backoff: self.record.and_then(|record| record.backoff.clone()),
         }
+    }
+
+    /// Its record once its cpupool is as it should be.
+    fn shaped_record(&self, world: &World) -> PartitionRecord {
+        PartitionRecord { boot_id: Some(world.hypervisor.boot_id), backoff: None, ..self.before_record(world) }
     }
 
     /// The declared cores as they change; when they do not, the pCPUs of the cpupool.
@@ -287,16 +293,12 @@ impl Partition<'_> {
         self.draft(world, rank, action, effect).cause(self.cause(world)).changes(self.changes()).reason(reason)
     }
 
+    /// What differs although it was so in this boot was changed by somebody else.
     fn cause(&self, world: &World) -> Cause {
-        match self.record {
-            Some(record) if record.cores == self.cores => {
-                if record.boot_id == Some(world.hypervisor.boot_id) {
-                    Cause::Drift
-                } else {
-                    Cause::HostBoot
-                }
-            }
-            _ => Cause::Commit,
+        match self.record.filter(|record| record.cores == self.cores).and_then(|record| record.boot_id) {
+            Some(boot_id) if boot_id == world.hypervisor.boot_id => Cause::Drift,
+            Some(_) => Cause::HostBoot,
+            None => Cause::Commit,
         }
     }
 
@@ -332,15 +334,13 @@ impl Partition<'_> {
             drafts.push(draft.waiting(&message));
             return message;
         }
-        let record = self.next_record(world);
+        let failed = next_backoff(world.observed.now, backoff, "CpupoolFailed", &input);
         let mut operation = Operation::xen(Request::ShapeCpupool(step.clone()))
-            .before([RecordEdit::Partition(record.clone())])
-            .on_failure(RecordEdit::PartitionFailed(
-                self.uuid,
-                next_backoff(world.observed.now, backoff, "CpupoolFailed", &input),
-            ));
-        if backoff.is_some() {
-            operation = operation.on_success([RecordEdit::Partition(PartitionRecord { backoff: None, ..record })]);
+            .before([RecordEdit::Partition(self.before_record(world))])
+            .on_failure(RecordEdit::PartitionFailed(self.uuid, failed));
+        let current = self.pool.map(|pool| pool.cpus.clone()).unwrap_or_default();
+        if current.union(&step.add).difference(&step.remove) == self.wanted {
+            operation = operation.on_success([RecordEdit::Partition(self.shaped_record(world))]);
         }
         drafts.push(draft.now(operation));
         "its cpupool is being shaped".to_owned()
@@ -367,8 +367,9 @@ impl Partition<'_> {
             draft.waiting(message)
         } else {
             // The record keeps the old name until the pool has the new one: only so a rename of ours is told from drift after a crash.
+            let record = PartitionRecord { name: self.name.clone(), ..self.before_record(world) };
             let request = Request::RenameCpupool { uuid: self.uuid, name: self.name.to_string() };
-            draft.now(Operation::xen(request).on_success([RecordEdit::Partition(self.next_record(world))]))
+            draft.now(Operation::xen(request).on_success([RecordEdit::Partition(record)]))
         });
     }
 
@@ -378,7 +379,7 @@ impl Partition<'_> {
         if !shaped || !named {
             return;
         }
-        let next = PartitionRecord { backoff: None, ..self.next_record(world) };
+        let next = PartitionRecord { name: self.name.clone(), ..self.shaped_record(world) };
         if self.record != Some(&next) {
             drafts.push(
                 self.draft(world, Rank::Record, Action::Settle, Effect::Live)

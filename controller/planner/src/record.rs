@@ -163,7 +163,7 @@ pub struct PartitionRecord {
     pub name: Name,
     /// The cores it was last given (`socket.core`), whole: what brings it back when the manifests cannot be read.
     pub cores: BTreeSet<String>,
-    /// In which boot of the host its cpupool was last shaped: cpupools do not survive a boot.
+    /// In which boot of the host its cpupool last had exactly these cores; `None` until it had. cpupools do not survive a boot.
     #[serde(default)]
     pub boot_id: Option<Uuid>,
     /// Failures in a row.

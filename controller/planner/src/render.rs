@@ -95,7 +95,7 @@ pub fn doing(action: Action) -> &'static str {
         Action::Change => "change",
         Action::Repair => "repair",
         Action::Rename => "rename",
-        Action::Settle => "record",
+        Action::Settle => "settle",
     }
 }
 

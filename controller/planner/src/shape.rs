@@ -142,7 +142,7 @@ fn sources(world: &World, partitions: &[Partition], partition: &Partition) -> Re
                 }
                 let name = pool.name.as_deref().unwrap_or("without a name");
                 return Err(Shape::Held(format!(
-                    "pCPU {cpu} is in cpupool {name} (number {}), which is not pinfold's; take it out with `xl cpupool-cpu-remove`",
+                    "pCPU {cpu} is in cpupool {name} (number {}), which is not pinfold's; take it out with `xl cpupool-cpu-remove {name} {cpu}`",
                     pool.poolid
                 )));
             }

@@ -73,7 +73,7 @@ impl Report {
         }
         let held = of(|item| matches!(item.disposition, Disposition::Held { .. }));
         if !held.is_empty() {
-            add(ConditionKind::Held, "NeedsApproval", sentences(&held));
+            add(ConditionKind::Held, "NeedsPerson", sentences(&held));
         }
         let pending = of(|item| item.disposition == Disposition::AtNextStart);
         if !pending.is_empty() {
@@ -124,7 +124,12 @@ impl Report {
 /// Items in one line: what and why, and what they wait for.
 fn sentences(items: &[&Item]) -> String {
     let each = items.iter().map(|item| {
-        let changes = crate::render::changes_inline(&item.changes);
+        // What comes into being is its manifest; to repeat that says nothing.
+        let changes = if item.action == crate::Action::Create {
+            String::new()
+        } else {
+            crate::render::changes_inline(&item.changes)
+        };
         let what = crate::render::doing(item.action);
         let what = if changes.is_empty() { what.to_owned() } else { format!("{what} {changes}") };
         let why = if item.reason.is_empty() { String::new() } else { format!(" ({})", item.reason) };

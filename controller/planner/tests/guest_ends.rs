@@ -24,11 +24,11 @@ fn a_reboot_from_inside_starts_it_again() {
     stage.event(&ends(ShutdownReason::Reboot));
     assert_snapshot!(stage.status("vm/web"), @r"
     vm/web: ended: reboot
-      Ready False Progressing: record (its guest ended by itself (reboot); it is started again); start (its guest ended): waits: the domain that ended is cleared away
-      Reconciling True Progressing: record (its guest ended by itself (reboot); it is started again); start (its guest ended): waits: the domain that ended is cleared away
+      Ready False Progressing: settle (its guest ended by itself (reboot); it is started again); start (its guest ended): waits: the domain that ended is cleared away
+      Reconciling True Progressing: settle (its guest ended by itself (reboot); it is started again); start (its guest ended): waits: the domain that ended is cleared away
     ");
     assert_snapshot!(stage.converge(), @r"
-    1 vm/web record (Guest; its guest ended by itself (reboot); it is started again) now do destroy-domain
+    1 vm/web settle (Guest; its guest ended by itself (reboot); it is started again) now do destroy-domain
     2 vm/web start (Guest; its guest ended and is started again) now do create-domain
     ");
     assert_snapshot!(stage.status("vm/web"), @r"
@@ -41,7 +41,7 @@ fn a_reboot_from_inside_starts_it_again() {
 fn a_power_off_from_inside_stays_off_across_a_host_boot_until_the_manifest_changes() {
     let mut stage = running("");
     stage.event(&ends(ShutdownReason::Poweroff));
-    assert_snapshot!(stage.converge(), @" 1 vm/web record (Guest; its guest ended by itself (poweroff); it stays off) now do destroy-domain");
+    assert_snapshot!(stage.converge(), @" 1 vm/web settle (Guest; its guest ended by itself (poweroff); it stays off) now do destroy-domain");
     assert_snapshot!(stage.status("vm/web"), @r"
     vm/web: off by guest
       Ready True OffByGuest: its guest ended by itself (poweroff) and stays off; `pinfold start vm/web` or any change of its manifest starts it
@@ -57,7 +57,7 @@ fn a_power_off_is_undone_only_under_always() {
     let mut stage = running("  restart: always");
     stage.event(&ends(ShutdownReason::Poweroff));
     assert_snapshot!(stage.converge(), @r"
-    1 vm/web record (Guest; its guest ended by itself (poweroff); it is started again) now do destroy-domain
+    1 vm/web settle (Guest; its guest ended by itself (poweroff); it is started again) now do destroy-domain
     2 vm/web start (Guest; its guest ended and is started again) now do create-domain
     ");
 }
@@ -67,9 +67,7 @@ fn crashes_in_a_row_are_followed_by_longer_and_longer_pauses() {
     let mut stage = running("");
     for _ in 0..3 {
         stage.event(&ends(ShutdownReason::Crash));
-        let before = stage.xen.now_ms();
         stage.converge();
-        println!("{}", stage.xen.now_ms() - before);
     }
     stage.event(&ends(ShutdownReason::Crash));
     stage.pass();
@@ -83,7 +81,7 @@ fn crashes_in_a_row_are_followed_by_longer_and_longer_pauses() {
     stage.wait(700);
     stage.event(&ends(ShutdownReason::Crash));
     assert_snapshot!(stage.converge(), @r"
-    1 vm/web record (Guest; its guest ended by itself (crash); it is started again) now do destroy-domain
+    1 vm/web settle (Guest; its guest ended by itself (crash); it is started again) now do destroy-domain
     2 vm/web start (Guest; its guest ended and is started again) now do create-domain
     ");
 }
@@ -92,7 +90,7 @@ fn crashes_in_a_row_are_followed_by_longer_and_longer_pauses() {
 fn a_crash_stays_under_never() {
     let mut stage = running("  restart: never");
     stage.event(&ends(ShutdownReason::Watchdog));
-    assert_snapshot!(stage.converge(), @" 1 vm/web record (Guest; its guest ended by itself (watchdog); it stays off) now do destroy-domain");
+    assert_snapshot!(stage.converge(), @" 1 vm/web settle (Guest; its guest ended by itself (watchdog); it stays off) now do destroy-domain");
     assert_snapshot!(stage.status("vm/web"), @r"
     vm/web: off by guest
       Ready True OffByGuest: its guest ended by itself (watchdog) and stays off; `pinfold start vm/web` or any change of its manifest starts it
@@ -149,8 +147,8 @@ fn a_stop_that_is_withdrawn_destroys_nothing() {
     stage.commit(&(base("") + &vm("web", "")));
     assert_snapshot!(stage.status("vm/web"), @r"
     vm/web: stopping
-      Ready False Progressing: record (a stop was withdrawn): waits: domain web (domid 1) was asked to power off (it should be stopped), which is not wanted any more; if it does, it is started again
-      Reconciling True Progressing: record (a stop was withdrawn): waits: domain web (domid 1) was asked to power off (it should be stopped), which is not wanted any more; if it does, it is started again
+      Ready False Progressing: settle (a stop was withdrawn): waits: domain web (domid 1) was asked to power off (it should be stopped), which is not wanted any more; if it does, it is started again
+      Reconciling True Progressing: settle (a stop was withdrawn): waits: domain web (domid 1) was asked to power off (it should be stopped), which is not wanted any more; if it does, it is started again
     ");
     assert_snapshot!(stage.converge(), @r"
     2 vm/web stop (Commit; it was asked to power off, and did) now do destroy-domain

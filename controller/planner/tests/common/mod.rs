@@ -3,9 +3,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 use planner::observed::{AcceptedCommit, Dom0Facts, FileFact, INVENTORY_VERSION, Observed};
-use planner::record::{Grant, Grants, Records};
+use planner::record::{Backoff, Grant, Grants, Records};
 use planner::{Disposition, Item, Plan, RecordEdit, Work, laws, plan};
-use protocol::Reading;
+use protocol::{CpuSet, Reading, Request};
 use schema::desired::Desired;
 use schema::{Content, SourceFile, Tree};
 use sim::{Calls, Event, Fault, File, HostFile, World};
@@ -86,6 +86,8 @@ pub struct Stage {
     pub commits: u32,
     /// Added to virtual time: a host that is off for a while.
     pub epoch: Timestamp,
+    /// Look at every vCPU after every call.
+    pub law_of_cores: bool,
 }
 
 impl Stage {
@@ -101,6 +103,7 @@ impl Stage {
             desired: Some(desired(yaml)),
             commits: 1,
             epoch: "2026-01-01T00:00:00Z".parse().unwrap(),
+            law_of_cores: false,
         }
     }
 
@@ -191,7 +194,9 @@ impl Stage {
         self.edit(&operation.before, "");
         let result = match &operation.work {
             Work::Xen(request) => {
-                let mut calls = Calls::with_fault(&mut self.xen, fault);
+                let allowed = if self.law_of_cores { self.allowed(request) } else { BTreeMap::new() };
+                let look = |world: &World| sim::laws::law_of_cores(world, &allowed).unwrap();
+                let mut calls = Calls::with_fault(&mut self.xen, fault).after_call(look);
                 let result = operation::run(&mut calls, request);
                 let (died, elapsed) = (calls.died(), calls.elapsed_ms());
                 drop(calls);
@@ -215,6 +220,46 @@ impl Stage {
         result
     }
 
+    /// Where every domain may run while a request is carried out: where it can run now, and where it shall. Domains that stay in Pool-0 are in no partition.
+    fn allowed(&self, request: &Request) -> BTreeMap<Uuid, Vec<CpuSet>> {
+        let mut allowed = BTreeMap::new();
+        for (_, domain) in self.xen.domains().filter(|(_, domain)| domain.poolid != 0) {
+            let before = domain
+                .vcpus
+                .iter()
+                .flat_map(|vcpu| self.xen.effective(domain, vcpu).iter().collect::<Vec<_>>())
+                .collect();
+            allowed.insert(domain.uuid, vec![before]);
+        }
+        match request {
+            Request::ShapeCpupool(shape) => {
+                if let Some((poolid, pool)) = self.xen.pools().find(|(_, pool)| pool.uuid == Some(shape.uuid)) {
+                    let after = pool.cpus.union(&shape.add).difference(&shape.remove);
+                    for (_, domain) in self.xen.domains().filter(|(_, domain)| domain.poolid == poolid) {
+                        allowed.entry(domain.uuid).or_default().push(after.clone());
+                    }
+                }
+            }
+            Request::MoveDomain { target, placement } => {
+                if placement.cpupool.is_none() {
+                    allowed.remove(&target.uuid);
+                } else if let Some(sets) = allowed.get_mut(&target.uuid) {
+                    sets.push(placement.hard[0].clone());
+                }
+            }
+            Request::SetAffinity { target, hard } => {
+                if let Some(sets) = allowed.get_mut(&target.uuid) {
+                    sets.push(hard[0].clone());
+                }
+            }
+            Request::CreateDomain(config) if config.placement.cpupool.is_some() => {
+                allowed.insert(config.mark.uuid, vec![config.placement.hard[0].clone()]);
+            }
+            _ => {}
+        }
+        allowed
+    }
+
     fn edit(&mut self, edits: &[RecordEdit], message: &str) {
         for edit in edits {
             match edit.clone() {
@@ -226,20 +271,26 @@ impl Stage {
                 RecordEdit::Grants(grants) => self.records.grants = Some(Reading::Known(grants)),
                 RecordEdit::UseApproval(id) => drop(self.records.approvals.remove(&id)),
                 RecordEdit::Approve(id, approval) => drop(self.records.approvals.insert(id, approval)),
-                RecordEdit::VmFailed(uuid, mut backoff) => {
-                    message.clone_into(&mut backoff.message);
+                RecordEdit::VmFailed(uuid, backoff) => {
+                    let backoff = self.told(backoff, message);
                     if let Some(Reading::Known(record)) = self.records.vms.get_mut(&uuid) {
                         record.here.backoff = Some(backoff);
                     }
                 }
-                RecordEdit::PartitionFailed(uuid, mut backoff) => {
-                    message.clone_into(&mut backoff.message);
+                RecordEdit::PartitionFailed(uuid, backoff) => {
+                    let backoff = self.told(backoff, message);
                     if let Some(Reading::Known(record)) = self.records.partitions.get_mut(&uuid) {
                         record.backoff = Some(backoff);
                     }
                 }
             }
         }
+    }
+
+    /// The wait begins when the failure is seen.
+    fn told(&self, backoff: Backoff, message: &str) -> Backoff {
+        let until = self.now() + backoff.until.duration_since(backoff.since);
+        Backoff { since: self.now(), until, message: message.to_owned(), ..backoff }
     }
 
     /// One pass: what was planned, and what of it failed.
@@ -352,8 +403,4 @@ pub fn line(item: &Item) -> String {
         item.cause,
         item.reason
     )
-}
-
-pub fn settled_lines(text: &str) -> BTreeMap<usize, &str> {
-    text.lines().enumerate().collect()
 }
