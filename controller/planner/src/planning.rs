@@ -1,12 +1,18 @@
 //! The whole plan of a host.
 
+use crate::config::Power;
+use crate::consent::Fate;
 use crate::create::Budget;
+use crate::partitions::Partition;
+use crate::release::Homes;
 use crate::status::Report;
-use crate::subjects::{Blocked, subjects};
+use crate::subjects::{Blocked, Subject, subjects};
 use crate::unknown;
 use crate::vms::{Context, domain_facts, plan_vm};
 use crate::world::{POOL0, World, lives};
-use crate::{Action, Disposition, Item, ObjectKind, ObjectRef, Observed, Plan, claims, draft::Draft, partitions};
+use crate::{
+    Action, Disposition, Item, ObjectKind, ObjectRef, Observed, Plan, claims, cpupools, draft::Draft, partitions,
+};
 use protocol::{DomainState, Reading};
 use schema::desired::Desired;
 
@@ -36,7 +42,8 @@ pub fn plan(desired: Option<&Desired>, observed: &Observed) -> Plan {
 fn known(world: &World) -> Plan {
     let (subjects, blocked) = subjects(world);
     let partitions = partitions::partitions(world);
-    let (mut drafts, mut reports, layout) = partitions::plan_partitions(world, &partitions);
+    let (mut drafts, mut reports, layout) =
+        cpupools::plan_partitions(world, &partitions, &homes(&subjects, &partitions));
     let cx = Context { world, layout: &layout };
     // VMs that end come first: what they let go of counts for those that start.
     let mut budget = Budget { releases: releases(world), ..Budget::default() };
@@ -52,6 +59,18 @@ fn known(world: &World) -> Plan {
     reports.extend(foreign(world));
     reports.push(host(world, &budget));
     finish(world, drafts, reports)
+}
+
+/// Where the domains of our VMs belong.
+fn homes(subjects: &[Subject], partitions: &[Partition]) -> Homes {
+    let named = |name| partitions.iter().find(|partition| partition.is_called(name)).map(|partition| partition.uuid);
+    let mut homes = Homes::new();
+    for subject in subjects {
+        let stays = subject.fate != Fate::Removed && subject.config.power == Power::Running;
+        let home = subject.config.partition.as_ref().filter(|_| stays).and_then(named);
+        homes.extend(subject.domains.iter().map(|domain| (domain.domid, home)));
+    }
+    homes
 }
 
 /// Ends under way, and domains that Xen is tearing down.

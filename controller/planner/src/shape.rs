@@ -5,9 +5,10 @@
 
 use crate::consent::Fate;
 use crate::partitions::Partition;
+use crate::release::{self, Homes};
 use crate::world::{POOL0, World};
 use protocol::{CpuSet, Domain, DomainMasks, Reading, ShapeCpupool, Target};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// What is to be done about a cpupool.
@@ -28,75 +29,44 @@ pub(crate) enum Shape {
 }
 
 /// A shape that may depend on what the others do.
-enum Draft {
+pub(crate) enum Draft {
     Decided(Shape),
     /// Nothing can be done before one of these partitions gives up pCPUs; and this one cannot give up its own first.
     Stuck(BTreeSet<Uuid>),
+    /// It goes, as soon as nobody is in it.
+    Dissolving,
 }
 
 /// The shapes of all partitions, in their order. Domains in Pool-0 whose masks are in the way are added to `remask`.
-pub(crate) fn shapes(world: &World, partitions: &[Partition], remask: &mut BTreeSet<u32>) -> Vec<Shape> {
-    let drafts: Vec<Draft> = partitions.iter().map(|partition| draft(world, partitions, partition, remask)).collect();
-    let mut moving: BTreeSet<Uuid> = partitions
-        .iter()
-        .zip(&drafts)
-        .filter(|(partition, draft)| {
-            partition.fate == Fate::Removed || matches!(draft, Draft::Decided(Shape::Step(_) | Shape::Waiting(_)))
-        })
-        .map(|(partition, _)| partition.uuid)
-        .collect();
-    // Who waits for somebody that moves, moves too.
-    while let Some(next) = partitions.iter().zip(&drafts).find_map(|(partition, draft)| match draft {
-        Draft::Stuck(on) if !moving.contains(&partition.uuid) && !on.is_disjoint(&moving) => Some(partition.uuid),
-        _ => None,
-    }) {
-        moving.insert(next);
-    }
-    let names: BTreeMap<Uuid, &Partition> = partitions.iter().map(|partition| (partition.uuid, partition)).collect();
-    partitions
-        .iter()
-        .zip(drafts)
-        .map(|(partition, draft)| match draft {
-            Draft::Decided(shape) => shape,
-            Draft::Stuck(on) if moving.contains(&partition.uuid) => {
-                let on = on.iter().filter_map(|uuid| names.get(uuid)).map(|other| other.object.to_string());
-                Shape::Waiting(format!("{} gives up its cores", on.collect::<Vec<_>>().join(", ")))
-            }
-            Draft::Stuck(on) => {
-                Shape::Held(stuck(world, partition, on.iter().filter_map(|uuid| names.get(uuid).copied())))
-            }
-        })
-        .collect()
-}
-
-fn stuck<'a>(world: &World, partition: &Partition, on: impl Iterator<Item = &'a Partition<'a>>) -> String {
-    let mut held = Vec::new();
-    for other in on {
-        match other.fate {
-            Fate::Orphaned { .. } => {
-                return format!(
-                    "{} still has its cores and has no manifest; approve its removal, or restore its file",
-                    other.object
-                );
-            }
-            _ => held.push(other.object.to_string()),
-        }
-    }
-    let inside: Vec<String> =
-        partition.pool.into_iter().flat_map(|pool| world.domains_in(pool.poolid)).map(World::domain_name).collect();
-    format!(
-        "{} and {} want each other's cores and no core is free to swap through; stop {} for the time of the change, or leave one of its cores in place",
-        partition.object,
-        held.join(", "),
-        inside.join(" or ")
-    )
+pub(crate) fn shapes(world: &World, partitions: &[Partition], homes: &Homes, remask: &mut BTreeSet<u32>) -> Vec<Shape> {
+    let drafts = partitions.iter().map(|partition| draft(world, partitions, partition, remask)).collect();
+    release::resolve(world, partitions, homes, drafts)
 }
 
 fn draft(world: &World, partitions: &[Partition], partition: &Partition, remask: &mut BTreeSet<u32>) -> Draft {
+    if partition.fate == Fate::Removed {
+        return dissolve(world, partitions, partition, remask);
+    }
     match sources(world, partitions, partition) {
-        Ok(sources) => step(world, partitions, partition, sources, remask),
+        Ok(sources) => step(world, partitions, partition, (sources, &partition.wanted), remask),
         Err(shape) => Draft::Decided(shape),
     }
+}
+
+/// While somebody is still in it, it gives up what others want, and keeps the rest.
+fn dissolve(world: &World, partitions: &[Partition], partition: &Partition, remask: &mut BTreeSet<u32>) -> Draft {
+    let (Some(pool), Some(_)) = (partition.pool, world.domains) else { return Draft::Dissolving };
+    let keep = pool.cpus.difference(&wanted_by_others(partitions, partition));
+    if keep.is_empty() || keep == pool.cpus || world.domains_in(pool.poolid).next().is_none() {
+        return Draft::Dissolving;
+    }
+    let sources = Sources { current: pool.cpus.clone(), ..Sources::default() };
+    step(world, partitions, partition, (sources, &keep), remask)
+}
+
+fn wanted_by_others(partitions: &[Partition], partition: &Partition) -> CpuSet {
+    let others = partitions.iter().filter(|other| other.uuid != partition.uuid && other.fate != Fate::Removed);
+    others.flat_map(|other| other.wanted.iter()).collect()
 }
 
 /// Where the pCPUs that a pool needs are now.
@@ -155,7 +125,7 @@ fn step(
     world: &World,
     partitions: &[Partition],
     partition: &Partition,
-    sources: Sources,
+    (sources, wanted): (Sources, &CpuSet),
     remask: &mut BTreeSet<u32>,
 ) -> Draft {
     if let Some(shape) = pool0_keeps(world, &sources.pool0, remask) {
@@ -164,8 +134,8 @@ fn step(
     let Sources { current, free, pool0: take, others } = sources;
     let add = free.union(&take);
     let after_add = current.union(&add);
-    let stays = after_add.intersection(&partition.wanted);
-    let surplus = current.difference(&partition.wanted);
+    let stays = after_add.intersection(wanted);
+    let surplus = current.difference(wanted);
     let inside: Vec<&Domain> = partition.pool.into_iter().flat_map(|pool| world.domains_in(pool.poolid)).collect();
     if let (Some(pool), true, true) = (partition.pool, add.is_empty() && surplus.is_empty(), others.is_empty()) {
         return Draft::Decided(Shape::Fits(pool.poolid));
@@ -179,12 +149,7 @@ fn step(
         Ok(masks) => masks,
         Err(shape) => return Draft::Decided(shape),
     };
-    let wanted_elsewhere: CpuSet = partitions
-        .iter()
-        .filter(|other| other.uuid != partition.uuid && other.fate != Fate::Removed)
-        .flat_map(|other| other.wanted.iter())
-        .collect();
-    let give = remove.difference(&wanted_elsewhere);
+    let give = remove.difference(&wanted_by_others(partitions, partition));
     let name = partition.pool.and_then(|pool| pool.name.clone()).unwrap_or_else(|| partition.name.to_string());
     Draft::Decided(Shape::Step(Box::new(ShapeCpupool { uuid: partition.uuid, name, take, add, masks, remove, give })))
 }

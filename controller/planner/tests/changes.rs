@@ -232,7 +232,10 @@ fn everything_that_keeps_a_vm_from_starting_is_said_at_once_and_stops_nobody_els
 fn identity_and_disks_of_others_are_not_taken() {
     let mut stage = Stage::new(&(base("") + &vm("web", "") + &vm("db", &disk("/srv/a.img"))));
     let domain = |name: &str| serde_json::json!({"name": name, "kind": "pv", "vcpus": 1, "memory-kib": 65536, "disks": ["/srv/a.img"]});
-    stage.event(&Event::Create { domain: serde_json::from_value::<ForeignDomain>(domain("web")).unwrap() });
+    stage.event(&Event::Create {
+        domain: serde_json::from_value::<ForeignDomain>(domain("web")).unwrap(),
+        raced: false,
+    });
     assert_snapshot!(stage.converge(), @r"
     vm/db create (Commit; it is declared and does not exist yet) waits: disk root: domain web (domid 1), which is not pinfold's, has /srv/a.img open; end that domain, or name another disk
     vm/web create (Commit; it is declared and does not exist yet) waits: domain web (domid 1) has its name and is not pinfold's, so it is not created; end that domain, or give one of them another name

@@ -25,7 +25,7 @@ fn stage(more: &str) -> Stage {
 /// A foreign domain in Pool-0, pinned.
 fn foreign(name: &str, hard: &str) -> Event {
     let domain = serde_json::json!({"name": name, "kind": "pv", "vcpus": 1, "memory-kib": 65536, "hard": hard});
-    Event::Create { domain: serde_json::from_value::<ForeignDomain>(domain).unwrap() }
+    Event::Create { domain: serde_json::from_value::<ForeignDomain>(domain).unwrap(), raced: false }
 }
 
 #[test]
@@ -64,8 +64,8 @@ fn partitions_that_swap_cores_go_step_by_step_or_say_who_must_stop() {
     let mut stuck = stage(&(cp("a", &[2]) + &cp("b", &[3]) + &inside("erp", "a") + &inside("crm", "b")));
     stuck.commit(&(base("") + &cp("a", &[3]) + &cp("b", &[2]) + &inside("erp", "a") + &inside("crm", "b")));
     assert_snapshot!(stuck.converge(), @r"
-    cp/a change [spec.cores 0.2 -> 0.3] (Commit; its cores are not as declared) held: cp/a and cp/b want each other's cores and no core is free to swap through; stop domain erp (domid 1) for the time of the change, or leave one of its cores in place
-    cp/b change [spec.cores 0.3 -> 0.2] (Commit; its cores are not as declared) held: cp/b and cp/a want each other's cores and no core is free to swap through; stop domain crm (domid 2) for the time of the change, or leave one of its cores in place
+    cp/a change [spec.cores 0.2 -> 0.3] (Commit; its cores are not as declared) held: cp/b cannot give up its cores, and no core is free to swap through; stop domain erp (domid 1) or domain crm (domid 2) for the time of the change, or leave one of the cores in place
+    cp/b change [spec.cores 0.3 -> 0.2] (Commit; its cores are not as declared) held: cp/a cannot give up its cores, and no core is free to swap through; stop domain crm (domid 2) or domain erp (domid 1) for the time of the change, or leave one of the cores in place
     ");
 
     let mut empty = stage(&(cp("a", &[2]) + &cp("b", &[3]) + &inside("erp", "a")));
@@ -256,4 +256,24 @@ fn smt_siblings_stay_together_and_stray_cpus_go_to_pool0() {
     ");
     stage.event(&Event::CpupoolCpuRemove { cpupool: "Pool-0".to_owned(), cpus: cpus("8-9") });
     assert_snapshot!(stage.converge(), @" 1 host/xen1 repair [Pool-0 pCPUs 8-9] (Drift; these pCPUs are in no cpupool, so that nothing can run on them) now do feed-pool0");
+}
+
+#[test]
+fn a_partition_that_replaces_another_takes_its_cores_and_guests_or_says_who_must_stop() {
+    let mut stage = stage(&(cp("a", &[2, 3]) + &inside("erp", "a")));
+    stage.commit(&(base("") + &cp("b", &[3]) + &inside("erp", "b")));
+    assert_snapshot!(stage.converge(), @r"
+    1 cp/a delete (Commit; nothing declares it any more) now do shape-cpupool
+    1 vm/erp settle (Commit; nothing on the host differs; that is recorded) now records
+    2 cp/b create [spec.cores 0.3] (Commit; it has no cpupool yet) now do shape-cpupool
+    3 vm/erp change [cpupool a -> b] (Commit; it is not as declared) now do move-domain
+    4 cp/a delete (Commit; nothing declares it any more) now do destroy-cpupool
+    ");
+    stage.commit(&(base("") + &cp("c", &[3]) + &inside("erp", "c")));
+    assert_snapshot!(stage.converge(), @r"
+    1 vm/erp settle (Commit; nothing on the host differs; that is recorded) now records
+      cp/b delete (Commit; nothing declares it any more) held: domain erp (domid 1) in its cpupool would move to a partition that waits for these very cores; stop it for the time of the change
+      cp/c create [spec.cores 0.3] (Commit; it has no cpupool yet) held: cp/b cannot give up its cores, and no core is free to swap through; stop domain erp (domid 1) for the time of the change, or leave one of the cores in place
+      vm/erp change [spec.cpu.partition b -> c] (Commit; it is not as declared) waits: cp/c: cp/b cannot give up its cores, and no core is free to swap through; stop domain erp (domid 1) for the time of the change, or leave one of the cores in place
+    ");
 }

@@ -9,6 +9,7 @@ mod common;
 use common::{Stage, base, cp, vm_sized};
 use planner::{Disposition, Work, laws};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use protocol::{CpuSet, ShutdownReason};
 use sim::{Event, Fault};
 
@@ -65,7 +66,8 @@ impl Commit {
                 .partition
                 .filter(|index| !self.cores(*index).is_empty())
                 .map(|index| format!("partition: {}, ", PARTITIONS[index]));
-            more += &format!("  cpu: {{{}weight: {}}}", partition.unwrap_or_default(), vm.weight);
+            let partition = partition.unwrap_or_default();
+            more.push_str(&["  cpu: {", &partition, "weight: ", &vm.weight.to_string(), "}"].concat());
             yaml += &vm_sized(name, &vm.vcpus.to_string(), &format!("{}Mi", vm.memory), &more);
         }
         yaml
@@ -145,10 +147,9 @@ fn check_end(stage: &mut Stage) {
         })
         .map(common::line)
         .collect();
-    let swap = plan
-        .items
-        .iter()
-        .any(|item| matches!(&item.disposition, Disposition::Held { until } if until.contains("swap through")));
+    let swap = plan.items.iter().any(
+        |item| matches!(&item.disposition, Disposition::Held { until } if until.contains("for the time of the change")),
+    );
     assert!(left.is_empty() || swap, "not settled:\n{}\n{}", left.join("\n"), stage.xl());
     if plan.items.is_empty() {
         laws::settled(&plan).unwrap();
@@ -203,7 +204,12 @@ fn run(steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 4096, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 96,
+        max_shrink_iters: 4096,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn every_history_ends_as_the_commit_says(steps in prop::collection::vec(steps(), 1..24)) {

@@ -1,72 +1,20 @@
 //! A stage for plans: manifests, a simulated host, records in memory. One pass plans once and carries out what goes now.
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub, missing_docs)]
 
+mod manifests;
+
 use jiff::{SignedDuration, Timestamp};
 use planner::observed::{AcceptedCommit, Dom0Facts, FileFact, INVENTORY_VERSION, Observed};
-use planner::record::{Backoff, Grant, Grants, Records};
+use planner::record::{Backoff, Grant, Records};
 use planner::{Disposition, Item, Plan, RecordEdit, Work, laws, plan};
-use protocol::{CpuSet, Reading, Request};
+use protocol::{CpuSet, FailureKind, Reading, Request};
 use schema::desired::Desired;
-use schema::{Content, SourceFile, Tree};
 use sim::{Calls, Event, Fault, File, HostFile, World};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use uuid::Uuid;
 
-pub const POOL: &str = "6c1d3f5a-2b47-4e0c-9d8e-7a50c1b2e394";
-
-/// Pool, host and network, to which tests add partitions and VMs.
-pub fn base(changes: &str) -> String {
-    format!(
-        "
-apiVersion: pinfold.dev/v1alpha1
-kind: Pool
-metadata: {{name: lab}}
-spec: {{id: \"{POOL}\"{changes}}}
----
-apiVersion: pinfold.dev/v1alpha1
-kind: Host
-metadata: {{name: xen1}}
-spec: {{pool: lab, dom0: {{cores: [{{socket: 0, core: 0}}, {{socket: 0, core: 1}}]}}}}
----
-apiVersion: pinfold.dev/v1alpha1
-kind: Network
-metadata: {{name: lan}}
-spec: {{bridge: xenbr0}}
-"
-    )
-}
-
-/// A partition of these cores.
-pub fn cp(name: &str, cores: &[u32]) -> String {
-    cp_named(&format!("name: {name}"), "", cores)
-}
-
-pub fn cp_named(metadata: &str, more: &str, cores: &[u32]) -> String {
-    let cores: Vec<String> = cores.iter().map(|core| format!("{{socket: 0, core: {core}}}")).collect();
-    format!(
-        "---\napiVersion: pinfold.dev/v1alpha1\nkind: CorePartition\nmetadata: {{{metadata}}}\nspec:\n  host: xen1\n  cores: [{}]\n{more}",
-        cores.join(", ")
-    )
-}
-
-/// A small VM; `more` are lines of its spec, indented by two.
-pub fn vm(name: &str, more: &str) -> String {
-    vm_sized(name, "1", "128Mi", more)
-}
-
-pub fn vm_sized(name: &str, vcpus: &str, memory: &str, more: &str) -> String {
-    format!(
-        "---\napiVersion: pinfold.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: {name}}}\nspec:\n  host: xen1\n  type: pvh\n  vcpus: {vcpus}\n  memory: {memory}\n  boot: {{kernel: \"/srv/vmlinuz\"}}\n{more}\n"
-    )
-}
-
-pub fn desired(yaml: &str) -> Desired {
-    let file = SourceFile { path: "all.yaml".to_owned(), content: Content::Text(yaml.as_bytes().to_vec()) };
-    let tree = Tree { files: vec![file], ignore: None };
-    let reading = schema::read(&tree);
-    reading.desired.unwrap_or_else(|| panic!("{}", schema::render::human(&reading.findings, &tree)))
-}
+pub use manifests::*;
 
 /// Ten cores, 4 GiB, a bridge, a kernel and two disks.
 pub fn host() -> HostFile {
@@ -117,7 +65,9 @@ impl Stage {
         let last = self.desired.as_ref().unwrap();
         let pool = last.pool.id;
         self.commits += 1;
-        let mut grants = Grants { version: 1, over_budget: over, ..Grants::default() };
+        let mut grants = self.records.grants.as_ref().and_then(Reading::known).cloned().unwrap_or_default();
+        grants.version = 1;
+        grants.over_budget = over;
         let kept: Vec<Uuid> =
             next.vms.values().map(|vm| vm.uuid(pool)).chain(next.partitions.values().map(|cp| cp.uuid(pool))).collect();
         let before = last
@@ -125,6 +75,7 @@ impl Stage {
             .values()
             .map(|vm| (vm.uuid(pool), &vm.name))
             .chain(last.partitions.values().map(|cp| (cp.uuid(pool), &cp.name)));
+        grants.removed.retain(|uuid, _| !kept.contains(uuid));
         if grants.over_budget.is_none() {
             for (uuid, name) in before.filter(|(uuid, _)| !kept.contains(uuid)) {
                 let grant = Grant { name: name.clone(), commit: self.commit_id(), at: self.now() };
@@ -204,7 +155,11 @@ impl Stage {
                 if died {
                     return Err("the worker died".to_owned());
                 }
-                result.map(|_| ()).map_err(|failure| failure.to_string())
+                match result {
+                    // The request reached the guest.
+                    Err(failure) if failure.kind == FailureKind::GuestIgnored => Ok(()),
+                    result => result.map(|_| ()).map_err(|failure| failure.to_string()),
+                }
             }
             Work::Trash { uuid, .. } => {
                 self.records.vms.remove(uuid);
@@ -265,7 +220,7 @@ impl Stage {
             match edit.clone() {
                 RecordEdit::Vm(record) => drop(self.records.vms.insert(record.uuid, Reading::Known(*record))),
                 RecordEdit::Partition(record) => {
-                    drop(self.records.partitions.insert(record.uuid, Reading::Known(record)))
+                    drop(self.records.partitions.insert(record.uuid, Reading::Known(record)));
                 }
                 RecordEdit::ForgetPartition(uuid) => drop(self.records.partitions.remove(&uuid)),
                 RecordEdit::Grants(grants) => self.records.grants = Some(Reading::Known(grants)),
