@@ -53,7 +53,8 @@ impl<'w> Planning<'_, 'w> {
                 Some(Request::ShutdownDomain { .. } | Request::DestroyDomain { .. }) => (Action::Stop, Effect::Stop),
                 _ => (Action::Change, Effect::Live),
             };
-            let draft = self.draft(Rank::Change, action, effect).waiting(format!("{} is under way", operation.what));
+            let draft = self.draft(Rank::Change, action, effect).reason("an operation works on it");
+            let draft = draft.waiting(format!("{} is under way", operation.what));
             self.drafts.push(draft);
             return;
         }

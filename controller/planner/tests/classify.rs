@@ -1,0 +1,102 @@
+//! What a change of each field does to a running VM: the whole table.
+#![allow(clippy::unwrap_used)]
+
+use insta::assert_snapshot;
+use planner::classify::{Group, all_new, compare, with_group};
+use planner::config::{Disk, Nic, Power, Restart, VmConfig};
+use protocol::{BootConfig, DomainKind, Sched};
+
+fn config() -> VmConfig {
+    let disk =
+        Disk { name: "root".parse().unwrap(), target: "xvda".to_owned(), path: "/srv/a".to_owned(), read_only: false };
+    let nic =
+        Nic { name: "lan0".parse().unwrap(), mac: "00:16:3e:00:00:01".parse().unwrap(), bridge: "xenbr0".to_owned() };
+    VmConfig {
+        kind: DomainKind::Pvh,
+        power: Power::Running,
+        restart: Restart::OnFailure,
+        vcpus_online: 1,
+        vcpus_max: 2,
+        memory_kib: 1024,
+        memory_max_kib: 2048,
+        partition: None,
+        pins: None,
+        sched: Sched { weight: 256, cap: 0 },
+        boot: BootConfig::Kernel { kernel: "/k".to_owned(), ramdisk: None, cmdline: None },
+        disks: vec![disk],
+        nics: vec![nic],
+        shutdown_timeout_s: 60,
+    }
+}
+
+/// Every field with another value. A struct literal without `..`: a new field does not compile until it is in the table.
+fn other() -> VmConfig {
+    let disk =
+        Disk { name: "root".parse().unwrap(), target: "xvdb".to_owned(), path: "/srv/b".to_owned(), read_only: true };
+    let more =
+        Disk { name: "data".parse().unwrap(), target: "xvdc".to_owned(), path: "/srv/c".to_owned(), read_only: false };
+    VmConfig {
+        kind: DomainKind::Pv,
+        power: Power::Stopped,
+        restart: Restart::Always,
+        vcpus_online: 2,
+        vcpus_max: 4,
+        memory_kib: 2048,
+        memory_max_kib: 4096,
+        partition: Some("a".parse().unwrap()),
+        pins: Some(["0.2".to_owned()].into()),
+        sched: Sched { weight: 512, cap: 50 },
+        boot: BootConfig::Grub,
+        disks: vec![disk, more],
+        nics: Vec::new(),
+        shutdown_timeout_s: 90,
+    }
+}
+
+#[test]
+fn every_field_has_its_effect() {
+    let table: Vec<String> = compare(&config(), &other())
+        .into_iter()
+        .map(|field| {
+            let (old, new) = (field.change.old.unwrap_or_default(), field.change.new.unwrap_or_default());
+            let effect = format!("{:?}", field.effect);
+            let group = format!("{:?}", field.group);
+            format!("{effect:<8} {group:<10} {}: {old} -> {new}", field.change.field)
+        })
+        .collect();
+    assert_snapshot!(table.join("\n"), @r"
+    Restart  Built      spec.type: pvh -> pv
+    Stop     Power      spec.power: running -> stopped
+    Live     Policy     spec.restart: on-failure -> always
+    Live     Vcpus      spec.vcpus.online: 1 -> 2
+    Restart  Built      spec.vcpus.max: 2 -> 4
+    Live     Memory     spec.memory.target: 1Mi -> 2Mi
+    Restart  Built      spec.memory.max: 2Mi -> 4Mi
+    Live     Placement  spec.cpu.partition:  -> a
+    Live     Placement  spec.cpu.pins:  -> 0.2
+    Live     Sched      spec.cpu.weight: 256 -> 512
+    Live     Sched      spec.cpu.cap: 0 -> 50
+    Live     Policy     spec.shutdown.timeout: 60s -> 90s
+    Restart  Built      spec.boot.grub:  -> true
+    Restart  Built      spec.disks[root].target: xvda -> xvdb
+    Restart  Built      spec.disks[root].path: /srv/a -> /srv/b
+    Restart  Built      spec.disks[root].readOnly: false -> true
+    Restart  Built      spec.disks[data].target:  -> xvdc
+    Restart  Built      spec.disks[data].path:  -> /srv/c
+    Restart  Built      spec.disks[data].readOnly:  -> false
+    Restart  Built      spec.boot.kernel: /k -> 
+    Restart  Built      spec.nics[lan0].device: 0 -> 
+    Restart  Built      spec.nics[lan0].mac: 00:16:3e:00:00:01 -> 
+    Restart  Built      spec.nics[lan0].bridge: xenbr0 ->
+    ");
+    assert!(compare(&config(), &config()).is_empty());
+}
+
+#[test]
+fn the_groups_together_are_the_whole_configuration() {
+    let groups =
+        [Group::Power, Group::Placement, Group::Sched, Group::Memory, Group::Vcpus, Group::Built, Group::Policy];
+    let all = groups.iter().fold(config(), |config, group| with_group(&config, &other(), *group));
+    assert_eq!(all, other());
+    assert!(all_new(&config()).iter().all(|change| change.old.is_none() && change.new.is_some()));
+}
