@@ -115,6 +115,7 @@ impl Stage {
             if self.bury_if_dead() {
                 continue;
             }
+            self.hold_to_laws(&report);
             self.write_down(&report);
             return report;
         }
@@ -269,6 +270,13 @@ impl Stage {
         self.kill_daemon();
         self.start_daemon();
         true
+    }
+
+    /// What every single plan must keep to.
+    fn hold_to_laws(&mut self, report: &PassReport) {
+        if let Err(broken) = planner::laws::all(self.desired.as_ref(), &report.observed, &report.plan) {
+            self.watched.lock().unwrap().broken.push(broken.to_string());
+        }
     }
 
     fn write_down(&mut self, report: &PassReport) {
