@@ -1,3 +1,5 @@
+//! Judging a configuration against a host, case by case.
+
 use super::{HostFacts, PathFact, check};
 use crate::render;
 use crate::tree::{Content, SourceFile, Tree};

@@ -1,3 +1,5 @@
+//! Rules of change, case by case.
+
 use super::check;
 use crate::render;
 use crate::tree::{Content, SourceFile, Tree};
