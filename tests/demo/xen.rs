@@ -15,7 +15,7 @@ impl OnXen {
     /// Builds pinfold and boots the lab.
     pub(crate) fn prepare() -> Result<Self> {
         say("building pinfold and pinfold-xen");
-        let programs = rig::programs(false)?;
+        let programs = rig::programs()?;
         say("booting real Xen in QEMU, ten cores, without KVM");
         let lab = Lab::builder().name("demo").topology(Topology::TenCores);
         Ok(Self { rig: Rig::boot(lab, &programs)? })

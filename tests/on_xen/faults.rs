@@ -14,7 +14,7 @@ fn until_stalled(rig: &Rig, name: &str, words: &str) -> Result<()> {
 
 #[test]
 fn each_fault_is_its_objects_own() -> Result<()> {
-    let rig = Rig::boot(Lab::builder().name("faults").topology(Topology::TenCores), &rig::programs(false)?)?;
+    let rig = Rig::boot(Lab::builder().name("faults").topology(Topology::TenCores), &rig::programs()?)?;
     rig.lab.run("truncate -s 8M /srv/disks/good.img; truncate -s 8M /srv/disks/shared.img; echo x > /root/secret")?;
     rig.start_daemon()?;
     let kernel = "{kernel: \"/srv/guests/no-such-kernel\"}";

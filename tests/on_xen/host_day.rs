@@ -15,7 +15,7 @@ fn placement(rig: &Rig) -> Result<String> {
 
 #[test]
 fn a_host_comes_back_without_git() -> Result<()> {
-    let mut rig = Rig::boot(Lab::builder().name("host-day").topology(Topology::TenCores), &rig::programs(false)?)?;
+    let mut rig = Rig::boot(Lab::builder().name("host-day").topology(Topology::TenCores), &rig::programs()?)?;
     rig.start_daemon()?;
     let commit = rig.commit(
         "a partition, a guest in it, a guest outside, one that is off",

@@ -14,11 +14,9 @@ pub struct Programs {
     pub worker: PathBuf,
 }
 
-/// Builds both programs. `faults`: the worker can be told where to die (for tests; never shipped).
-pub fn programs(faults: bool) -> Result<Programs> {
-    let worker: &[&str] =
-        if faults { &["-p", "pinfold-xen", "--features", "pinfold-xen/faults"] } else { &["-p", "pinfold-xen"] };
-    Ok(Programs { pinfold: pinfold()?, worker: build(worker, "pinfold-xen")? })
+/// Builds both programs.
+pub fn programs() -> Result<Programs> {
+    Ok(Programs { pinfold: pinfold()?, worker: worker()? })
 }
 
 /// Builds the worker alone.

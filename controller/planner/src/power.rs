@@ -25,9 +25,8 @@ pub(crate) fn plan_absent(planning: &mut Planning, budget: &mut Budget) {
     let off = planning.subject.record.and_then(|record| record.off_by_guest.as_ref());
     if let Some(off) = off.filter(|off| off.manifest == planning.subject.manifest) {
         let message = format!(
-            "its guest ended by itself ({}) and stays off; `pinfold start {}` or any change of its manifest starts it",
-            reason_text(off.reason),
-            planning.subject.object
+            "its guest ended by itself ({}) and stays off; any change of its manifest starts it",
+            reason_text(off.reason)
         );
         planning.report.ready("OffByGuest", message);
         return rest(planning, true);
