@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// What must fit into the mirror for its disk not to be called full.
 const PROBE_BYTES: usize = 256 * 1024;
 
-/// Reads a [`Request`] from `input`, carries it out, and writes [`Message`]s to `output`, one a line. `true`: fetched.
+/// Reads a `Request` from `input`, carries it out, and writes `Message`s to `output`, one a line. `true`: fetched.
 ///
 /// # Errors
 /// `input` holds no request of this version, or `output` is closed.
