@@ -43,7 +43,7 @@ impl Rig {
     pub fn configure(&self, more: &str) -> Result<()> {
         let config = format!(
             "host: xen1\n\
-             repository:\n  url: {}\n  branch: main\n  poll: 5s\n  ssh: {{key: /etc/pinfold/key, knownHosts: /etc/pinfold/known_hosts}}\n\
+             repository:\n  url: {}\n  branch: main\n  poll: 60s\n  ssh: {{key: /etc/pinfold/key, knownHosts: /etc/pinfold/known_hosts}}\n\
              allowPaths: [/srv/guests, /srv/disks]\n\
              memoryReserve: 64Mi\n\
              {more}",
@@ -99,7 +99,8 @@ impl Rig {
                 Err(error) if started.elapsed() < PATIENCE => drop(error),
                 Err(error) => return Err(error).with_context(|| format!("{what}\n{}", self.story())),
             }
-            std::thread::sleep(Duration::from_millis(500));
+            // Every look costs the emulated dom0 a second of work that it needs for other things.
+            std::thread::sleep(Duration::from_secs(4));
         }
     }
 
