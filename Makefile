@@ -29,7 +29,7 @@ unit: ## Tests that need no Xen: pure, simulated host, real git transports, blac
 	cargo test --workspace --doc --quiet
 
 # Real Xen, as far as each of these has passed on an idle machine with two cores. The rest of `xen-tests` joins them test by test.
-LAB_TESTS := test(dom0_runs_commands) or test(a_lab_that_cannot_boot) or test(a_host_comes_back_without_git)
+LAB_TESTS := binary(lab) or test(a_host_comes_back_without_git)
 
 lab-tests: lab-image ## Real Xen in QEMU: the lab, and a host that reboots, loses its power and loses git.
 	$(NEXTEST) -j1 -p pinfold-lab -p pinfold-tests -E '$(LAB_TESTS)'
