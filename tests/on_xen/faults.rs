@@ -48,7 +48,7 @@ fn each_fault_is_its_objects_own() -> Result<()> {
     )?;
     until_stalled(&rig, "no-kernel", "/srv/guests/no-such-kernel")?;
     until_stalled(&rig, "outside", "allowPaths")?;
-    until_stalled(&rig, "too-big", "memory")?;
+    until_stalled(&rig, "too-big", "NotEnoughMemory")?;
     until_stalled(&rig, "no-bridge", "nobr0")?;
     until_stalled(&rig, "no-disk", "/srv/disks/none.img")?;
     until_stalled(&rig, "noise", "libxl")?;
