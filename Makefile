@@ -29,9 +29,9 @@ unit: ## Tests that need no Xen: pure, simulated host, real git transports, blac
 	cargo test --workspace --doc --quiet
 
 # Real Xen, as far as each of these has passed on an idle machine with two cores. The rest of `xen-tests` joins them test by test.
-LAB_TESTS := binary(lab) or test(a_host_comes_back_without_git)
+LAB_TESTS := binary(lab) or binary(on_xen)
 
-lab-tests: lab-image ## Real Xen in QEMU: the lab, and a host that reboots, loses its power and loses git.
+lab-tests: lab-image ## Real Xen in QEMU: the lab, faults of every kind, and a host that reboots, loses its power and loses git.
 	$(NEXTEST) -j1 -p pinfold-lab -p pinfold-tests -E '$(LAB_TESTS)'
 
 xen-tests: lab-image ## All tests on real Xen in QEMU, one lab at a time (long).
