@@ -60,6 +60,9 @@ fn each_fault_is_its_objects_own() -> Result<()> {
     let loops = rig.lab.run("losetup -a | wc -l")?;
     ensure!(loops.trim() == "1", "a failed create left a loop device:\n{}", rig.lab.run("losetup -a")?);
 
+    // Its console would be lost with the console daemon.
+    rig.lab.wait_for_guest("good", 1, rig::PATIENCE)?;
+
     // A console daemon that died: the create fails after libxl's own patience, says so, and comes right when it is back.
     rig.lab.run("pkill -KILL xenconsoled")?;
     rig.commit("late", &[Change::Write("late.yaml", &vm("late", ""))])?;

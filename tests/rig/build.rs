@@ -14,14 +14,15 @@ pub struct Programs {
     pub worker: PathBuf,
 }
 
-/// Builds both programs.
+/// Builds both programs for the lab.
 pub fn programs() -> Result<Programs> {
-    Ok(Programs { pinfold: pinfold()?, worker: worker()? })
+    let pinfold = build(&[&["--profile", "lab", "-p", "pinfold"], tls()].concat(), "pinfold")?;
+    Ok(Programs { pinfold, worker: worker()? })
 }
 
-/// Builds the worker alone.
+/// Builds the worker alone, for the lab.
 pub fn worker() -> Result<PathBuf> {
-    build(&["-p", "pinfold-xen"], "pinfold-xen")
+    build(&["--profile", "lab", "-p", "pinfold-xen"], "pinfold-xen")
 }
 
 /// Builds the library that kills a worker before or after one of its calls, into `folder`. `die_at.c` says how it is used: with
@@ -40,11 +41,15 @@ pub fn killer(folder: &Path) -> Result<PathBuf> {
     Ok(library)
 }
 
-/// Builds `pinfold` alone: it needs nothing of Xen, and where the system has no OpenSSL to link with, nothing of that either.
+/// Builds `pinfold` for this machine, where it needs nothing of Xen.
 pub fn pinfold() -> Result<PathBuf> {
+    build(&[&["-p", "pinfold"], tls()].concat(), "pinfold")
+}
+
+/// Where the system has no OpenSSL to link with, pinfold brings its own.
+fn tls() -> &'static [&'static str] {
     let system = Command::new("pkg-config").args(["--exists", "openssl"]).status().is_ok_and(|status| status.success());
-    let tls: &[&str] = if system { &[] } else { &["--features", "pinfold/vendored-tls"] };
-    build(&[&["-p", "pinfold"], tls].concat(), "pinfold")
+    if system { &[] } else { &["--features", "pinfold/vendored-tls"] }
 }
 
 /// Runs `cargo build` and answers where the program lies.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::channel::{Channel, Silence};
 use crate::command::{Output, quote};
-use crate::console::{Console, tail};
+use crate::console::{Console, say, tail};
 use crate::guard::Guard;
 use crate::machine::Files;
 use crate::patience::Patience;
@@ -18,7 +18,11 @@ use crate::slot::Slot;
 use crate::{Builder, LabError, image};
 
 /// For a boot. It takes about 15 s on an idle machine; this only ends a wait that has become hopeless.
-const BOOT: Duration = Duration::from_secs(600);
+const BOOT: Duration = Duration::from_secs(180);
+
+/// How often a boot is begun. QEMU 7.2 with a thread per processor sometimes hangs or dies of a segmentation fault while dom0's kernel
+/// starts, before anything of a test has run: about once in thirty boots.
+const BOOT_ATTEMPTS: u32 = 4;
 
 /// For a command in dom0.
 const COMMAND: Duration = Duration::from_secs(300);
@@ -175,7 +179,7 @@ impl Lab {
         let boots = self.console.boots();
         // Its answer may or may not come through before the connection goes.
         self.run("(sleep 0.2; reboot) </dev/null >/dev/null 2>&1 &")?;
-        self.wait_for_boot(boots)
+        self.finish_boot(boots)
     }
 
     /// Cuts the power and gives it back: what was not on the disk is lost.
@@ -195,17 +199,8 @@ impl Lab {
             return Ok(());
         }
         let boots = self.console.boots();
-        for attempt in 1.. {
-            self.start_qemu()?;
-            match self.wait_for_boot(boots) {
-                // Somebody else took the port between our look and QEMU's.
-                Err(LabError::Ended { qemu, .. }) if qemu.contains("host forwarding rule") && attempt < 5 => {
-                    self.cut_power()?;
-                }
-                outcome => return outcome,
-            }
-        }
-        Ok(())
+        self.start_qemu()?;
+        self.finish_boot(boots)
     }
 
     /// Whether the machine is on; a `poweroff` in dom0 switches it off.
@@ -238,6 +233,22 @@ impl Lab {
             ssh_port: port,
         });
         self.guard.start_qemu(&self.image, &qemu).map_err(LabError::io("starting QEMU"))
+    }
+
+    /// Waits for a boot that has begun. One that the emulator has spoilt is begun again, which to the host is a loss of power.
+    fn finish_boot(&mut self, boots_before: usize) -> Result<(), LabError> {
+        for attempt in 2.. {
+            match self.wait_for_boot(boots_before) {
+                // A port that somebody else took between our look and QEMU's ends here too.
+                Err(error @ (LabError::Ended { .. } | LabError::Deadline { .. })) if attempt <= BOOT_ATTEMPTS => {
+                    say(&format!("{error}\nbooting again ({attempt} of {BOOT_ATTEMPTS})"));
+                    self.cut_power()?;
+                    self.start_qemu()?;
+                }
+                outcome => return outcome,
+            }
+        }
+        Ok(())
     }
 
     fn wait_for_boot(&self, boots_before: usize) -> Result<(), LabError> {
