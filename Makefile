@@ -29,7 +29,7 @@ unit: ## Tests that need no Xen: pure, simulated host, real git transports, blac
 	cargo test --workspace --doc --quiet
 
 # Real Xen, as far as each of these has passed on an idle machine with two cores. The rest of `xen-tests` joins them test by test.
-LAB_TESTS := binary(lab) or binary(on_xen) or test(a_killed_worker_leaves) or test(a_lost_xenstored)
+LAB_TESTS := binary(lab) or binary(on_xen) or test(memory_needed) or test(a_killed_worker_leaves) or test(a_lost_xenstored)
 
 lab-tests: lab-image ## Real Xen in QEMU: the lab, faults of every kind, and a host that reboots, loses its power and loses git.
 	$(NEXTEST) -j1 -p pinfold-lab -p pinfold-tests -E '$(LAB_TESTS)'

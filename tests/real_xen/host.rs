@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail, ensure};
 use lab::Lab;
 use protocol::{
-    BootConfig, CpuSet, Cpupool, Domain, DomainConfig, DomainKind, DomainState, Done, Failure, Hello, Mark,
-    Observation, Order, Outcome, PROTOCOL, Placement, Request, Said, Sched, ShapeCpupool, Target,
+    BootConfig, CpuSet, Cpupool, Domain, DomainConfig, DomainKind, DomainState, Done, Failure, FailureKind, Hello,
+    Mark, Observation, Order, Outcome, PROTOCOL, Placement, Request, Said, Sched, ShapeCpupool, Target,
 };
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -94,6 +94,19 @@ impl Host {
             Err(failure) => Ok((failure, log)),
             Ok(_) => bail!("{request:?} succeeded"),
         }
+    }
+
+    /// What libxl says that a domain will take, told in the refusal to leave an absurd amount free.
+    pub(crate) fn need_kib(&self, config: &DomainConfig) -> Result<u64> {
+        let mut config = config.clone();
+        "other".clone_into(&mut config.name);
+        config.mark.uuid = Uuid::from_u128(99);
+        config.memory_reserve_kib = u64::MAX / 2;
+        let (failure, _) = self.refused(create(&config))?;
+        assert_eq!(failure.kind, FailureKind::Memory);
+        let words: Vec<&str> = failure.message.split_whitespace().collect();
+        let at = words.iter().position(|word| *word == "needs").context("the message says what is needed")?;
+        Ok(words[at + 1].parse()?)
     }
 
     /// Gives an order whose worker is killed at a call, such as `before:xs_transaction_end:1`.

@@ -62,7 +62,7 @@ fn pv_guest_with_devices(host: &Host, fast: &ShapeCpupool) -> Result<()> {
 
     let domain = host.living(uuid)?;
     let taken = free - host.observe()?.hypervisor.memory_free_kib;
-    ensure!(taken >= 96 * 1024 && taken <= need(host, &config)?, "{taken} KiB were taken");
+    ensure!(taken >= 96 * 1024 && taken <= host.need_kib(&config)?, "{taken} KiB were taken");
     assert_eq!(standing(&domain), (true, true, DomainState::Running));
     assert_eq!(
         (domain.mark, domain.kind, domain.name.as_deref()),
@@ -88,19 +88,6 @@ fn pv_guest_with_devices(host: &Host, fast: &ShapeCpupool) -> Result<()> {
     let ended = DomainState::Shutdown(ShutdownReason::Reboot);
     host.wait_for("the guest has ended", uuid, |domain| domain.is_some_and(|domain| domain.state == ended))?;
     host.remove(uuid)
-}
-
-/// What libxl says that a domain will take, told in the refusal to leave an absurd amount free.
-fn need(host: &Host, config: &protocol::DomainConfig) -> Result<u64> {
-    let mut config = config.clone();
-    "other".clone_into(&mut config.name);
-    config.mark.uuid = uuid::Uuid::from_u128(99);
-    config.memory_reserve_kib = u64::MAX / 2;
-    let (failure, _) = host.refused(create(&config))?;
-    assert_eq!(failure.kind, FailureKind::Memory);
-    let words: Vec<&str> = failure.message.split_whitespace().collect();
-    let at = words.iter().position(|word| *word == "needs").context("the message says what is needed")?;
-    Ok(words[at + 1].parse()?)
 }
 
 fn pvh_guest_lives(host: &Host, fast: &ShapeCpupool) -> Result<()> {

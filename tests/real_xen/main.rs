@@ -8,3 +8,4 @@ mod failures;
 mod host;
 mod kills;
 mod life;
+mod memory;

@@ -212,7 +212,7 @@ fn everything_that_keeps_a_vm_from_starting_is_said_at_once_and_stops_nobody_els
     assert_snapshot!(stage.converge(), @r"
     1 vm/good create (Commit; it is declared and does not exist yet) now do create-domain
       vm/bad create (Commit; it is declared and does not exist yet) waits: disk root: /etc/shadow is in no folder that manifests may name on this host (/srv); move it, or extend `allowPaths` in the host's configuration; disk data: /srv/no.img does not exist; create it, or correct the path; disk m: /srv/mounted is mounted in dom0, and two writers destroy a file system; unmount it first; dom0 has no bridge xenbr9 (NIC lan0); make it, or correct the Network
-      vm/huge create (Commit; it is declared and does not exist yet) waits: it needs 8228 MiB, and the host has 2937 MiB to give; stop another VM, or give this one less
+      vm/huge create (Commit; it is declared and does not exist yet) waits: it needs 8228 MiB, and the host has 2938 MiB to give; stop another VM, or give this one less
     ");
     assert_snapshot!(stage.status("vm/bad"), @r"
     vm/bad: absent
@@ -222,9 +222,9 @@ fn everything_that_keeps_a_vm_from_starting_is_said_at_once_and_stops_nobody_els
     ");
     assert_snapshot!(stage.status("vm/huge"), @r"
     vm/huge: absent
-      Ready False NotEnoughMemory: it needs 8228 MiB, and the host has 2937 MiB to give; stop another VM, or give this one less
-      Reconciling True Progressing: create (it is declared and does not exist yet): waits: it needs 8228 MiB, and the host has 2937 MiB to give; stop another VM, or give this one less
-      Stalled True NotEnoughMemory: it needs 8228 MiB, and the host has 2937 MiB to give; stop another VM, or give this one less
+      Ready False NotEnoughMemory: it needs 8228 MiB, and the host has 2938 MiB to give; stop another VM, or give this one less
+      Reconciling True Progressing: create (it is declared and does not exist yet): waits: it needs 8228 MiB, and the host has 2938 MiB to give; stop another VM, or give this one less
+      Stalled True NotEnoughMemory: it needs 8228 MiB, and the host has 2938 MiB to give; stop another VM, or give this one less
     ");
 }
 

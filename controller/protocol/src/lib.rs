@@ -8,10 +8,12 @@
 //! ```
 
 mod cpuset;
+mod memory;
 mod observation;
 mod request;
 
 pub use cpuset::{CpuSet, CpuSetError};
+pub use memory::MemoryNeed;
 pub use observation::*;
 pub use request::*;
 use serde::{Deserialize, Serialize};

@@ -4,10 +4,9 @@ use crate::build::{BUILD, CONSOLE_MS, TEAR_DOWN};
 use crate::domain::GUEST_ACK_MS;
 use crate::event::Event;
 use crate::fault::{CallName, Fault, Meanwhile, Point};
-use crate::memory::need_kib;
 use crate::world::World;
 use operation::Hypervisor;
-use protocol::{CpuSet, Cpupool, Domain, DomainConfig, Failure, FailureKind, Sched};
+use protocol::{CpuSet, Cpupool, Domain, DomainConfig, Failure, FailureKind, MemoryNeed, Sched};
 use uuid::Uuid;
 
 /// Looks at the world after every call.
@@ -201,7 +200,7 @@ impl Hypervisor for Calls<'_> {
     }
 
     fn need_memory(&mut self, config: &DomainConfig) -> Result<u64, Failure> {
-        self.call(CallName::NeedMemory, |_| Ok(need_kib(config)))
+        self.call(CallName::NeedMemory, |_| Ok(MemoryNeed::from(config).kib()))
     }
 
     fn free_memory(&mut self) -> Result<u64, Failure> {

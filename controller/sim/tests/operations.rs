@@ -275,8 +275,8 @@ fn a_domain_is_only_made_when_its_premises_hold() {
     Stale create-domain: there is no cpupool with UUID ⟨x⟩
     Stale create-domain: vCPU 0 is to run on `5`, and its cpupool has `2-3`: they have nothing in common
     Stale create-domain: 1 masks were given for 2 vCPUs
-    Memory create-domain: n needs 8392704 KiB and 0 KiB must stay free, but only 2155776 KiB are free: stop or shrink other domains, or give dom0 less memory
-    Memory create-domain: n needs 266240 KiB and 4194304 KiB must stay free, but only 2155776 KiB are free: stop or shrink other domains, or give dom0 less memory
+    Memory create-domain: n needs 8392704 KiB and 0 KiB must stay free, but only 2158442 KiB are free: stop or shrink other domains, or give dom0 less memory
+    Memory create-domain: n needs 266240 KiB and 4194304 KiB must stay free, but only 2158442 KiB are free: stop or shrink other domains, or give dom0 less memory
     ");
 }
 
