@@ -1,6 +1,6 @@
 //! What a worker reads from the host.
 
-use crate::world::{Domain, POOL_0, Pool, World};
+use crate::world::{Domain, Pool, World};
 use protocol::{
     CpuSet, Cpupool, Dom0, DomainMemory, DomainState, Failure, FailureKind, Hypervisor, Observation, Reading, Vcpu,
 };
@@ -35,7 +35,7 @@ impl World {
         let list = |(poolid, pool): (&u32, &Pool)| Cpupool {
             poolid: *poolid,
             name: pool.name.clone(),
-            uuid: pool.uuid.filter(|_| *poolid != POOL_0),
+            uuid: pool.uuid,
             scheduler: pool.scheduler.clone(),
             cpus: pool.cpus.clone(),
             domains: u32::try_from(count(*poolid)).unwrap_or(u32::MAX),
@@ -113,13 +113,11 @@ fn list_domain(domid: u32, domain: &Domain) -> protocol::Domain {
     }
 }
 
-/// libxl_list_vcpu answers nothing at all when one hypercall of it fails, as for domains that are dying or have no vCPUs yet.
+/// libxl_list_vcpu answers nothing at all when one hypercall of it fails, as for domains that are dying. It also fails for one that has no
+/// vCPUs yet; there Xen says itself that it has none (`XEN_INVALID_MAX_VCPU_ID`), and the worker reports that.
 fn read_vcpus(domain: &Domain) -> Reading<Vec<Vcpu>> {
-    if domain.is_dying() {
+    if domain.is_dying() && !domain.vcpus.is_empty() {
         return Reading::unknown("Dying", "the domain is being torn down");
-    }
-    if domain.vcpus.is_empty() {
-        return Reading::unknown("HalfMade", "the domain has no vCPUs yet");
     }
     let vcpu = |(id, vcpu): (u32, &crate::world::Vcpu)| Vcpu { id, online: vcpu.online, hard: vcpu.hard.clone() };
     Reading::Known((0..).zip(&domain.vcpus).map(vcpu).collect())

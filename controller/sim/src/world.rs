@@ -47,7 +47,7 @@ pub struct World {
 pub struct Pool {
     /// Xenstore's name; `None` before it is written.
     pub name: Option<String>,
-    /// Xenstore's uuid, written with the name.
+    /// Xenstore's uuid, written with the name; Pool-0 has none.
     pub uuid: Option<Uuid>,
     /// Its scheduler.
     pub scheduler: String,
@@ -221,12 +221,12 @@ impl World {
         self.xenconsoled = true;
         let dom0 = self.make_dom0(self.host.dom0);
         self.domains = BTreeMap::from([(0, dom0)]);
-        // xen-init-dom0 names every cpupool that it finds `Pool-N` (tools/helpers/init-dom-struct.c).
+        // xen-init-dom0 names every cpupool that it finds `Pool-N` and gives it no uuid (tools/helpers/xen-init-dom0.c).
         self.pools = BTreeMap::from([(
             POOL_0,
             Pool {
                 name: Some("Pool-0".to_owned()),
-                uuid: Some(Uuid::nil()),
+                uuid: None,
                 scheduler: self.host.scheduler.clone(),
                 cpus: self.host.topology.online(),
                 ours: false,

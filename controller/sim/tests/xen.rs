@@ -165,13 +165,14 @@ fn a_creation_that_dies_leaves_what_it_had_made() {
         let observation = world.observe().unwrap();
         let domain = observation.domains.known().unwrap()[0].clone();
         assert_eq!((domain.uuid, domain.state, domain.ready), (id("d"), DomainState::Paused, false), "{die_at:?}");
-        let pinned = domain.vcpus.known().map(|vcpus| vcpus[0].hard.to_string());
-        (domain.name, domain.mark.is_some(), pinned, domain.memory.current_kib)
+        let masks: Vec<String> = domain.vcpus.known().unwrap().iter().map(|vcpu| vcpu.hard.to_string()).collect();
+        (domain.name, domain.mark.is_some(), masks, domain.memory.current_kib)
     };
     let name = Some("d".to_owned());
-    let mask = Some("4".to_owned());
-    assert_eq!(seen(Point::DomainCreated), (None, false, None, 0));
-    assert_eq!(seen(Point::DomainMarked), (name.clone(), true, None, 0));
+    let mask = vec!["4".to_owned()];
+    // That there are no vCPUs yet is known, not unknown.
+    assert_eq!(seen(Point::DomainCreated), (None, false, vec![], 0));
+    assert_eq!(seen(Point::DomainMarked), (name.clone(), true, vec![], 0));
     assert_eq!(seen(Point::DomainPinned), (name.clone(), true, mask.clone(), 0));
     for built in [Point::DomainBuilt, Point::DevicesAttached, Point::ConsoleReady] {
         assert_eq!(seen(built), (name.clone(), true, mask.clone(), GIB / 4), "{built:?}");
