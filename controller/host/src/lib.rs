@@ -9,6 +9,8 @@
 //! Entry points: [`pass`], one round of it; [`XenHost`], which speaks to `pinfold-xen`; [`SimHost`], which simulates one; [`Store`], all durable state except git. Deliberately absent:
 //! policy. What is done, and whether, is in the plan; here it is only written down, carried out, and written down again.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod dom0;
 mod engine;
 mod observe;
@@ -20,7 +22,7 @@ mod xen;
 pub use engine::{PassReport, Starts, pass, start_due};
 pub use sim::{Machine, Shared, SimError, SimHost, SimSettings, Watch};
 pub use store::{Place, Store, StoreError};
-pub use xen::{Settings, XenHost};
+pub use xen::{Deadlines, Settings, XenHost};
 
 use jiff::Timestamp;
 use planner::observed::AcceptedCommit;

@@ -19,8 +19,8 @@ pub(crate) trait Workers {
     /// Starts the worker of an order. A failure means that none runs.
     fn spawn(&mut self, store: &Store, order: &OrderFile, request: &Request) -> Result<(), Failure>;
 
-    /// What became of the worker of an order, whoever started it.
-    fn fate(&mut self, store: &Store, order: &OrderFile) -> Fate;
+    /// What became of the worker of an order, whoever started it. One that is past its deadline now is made to end.
+    fn fate(&mut self, store: &Store, order: &OrderFile, now: Timestamp) -> Fate;
 
     /// Its end is written down: it will not be asked for again.
     fn forget(&mut self, id: Uuid);
@@ -72,7 +72,7 @@ pub(crate) fn take_in(store: &Store, workers: &mut dyn Workers, now: Timestamp) 
         Reading::Unknown(cause) => return Reading::Unknown(cause),
     };
     let under_way = orders.into_iter().filter_map(|order| {
-        let end = if store.is_locked() { end_of(store, workers, &order) } else { None };
+        let end = if store.is_locked() { end_of(store, workers, &order, now) } else { None };
         let note = match end.map(|end| settle(store, &order, &end, now)) {
             None => None,
             Some(Ok(())) => {
@@ -170,12 +170,12 @@ fn announce(store: &Store, order: &OrderFile) -> Result<(), StoreError> {
     store.journal(&entry(order, order.since, event))
 }
 
-fn end_of(store: &Store, workers: &mut dyn Workers, order: &OrderFile) -> Option<End> {
+fn end_of(store: &Store, workers: &mut dyn Workers, order: &OrderFile, now: Timestamp) -> Option<End> {
     match &order.operation.work {
         // Found by another daemon than the one that began it. Both may be done again.
         Work::Trash { .. } => Some(trash(store, &order.operation.work)),
         Work::Records => Some(End { result: Ok(Done::default()), log: Vec::new() }),
-        Work::Xen(_) => match workers.fate(store, order) {
+        Work::Xen(_) => match workers.fate(store, order, now) {
             Fate::Working => None,
             Fate::Ended(end) => Some(end),
         },

@@ -8,6 +8,7 @@ use crate::observe::{on_disk, unknown};
 use crate::operations::{self, End, Fate, Started, Workers};
 use crate::store::{OrderFile, Store};
 use crate::{Clock, Host, Interest, StartError, Waker};
+use jiff::Timestamp;
 use planner::observed::{Dom0Facts, FileFact};
 use planner::{Item, Observed};
 use protocol::{Failure, FailureKind, Reading, Request};
@@ -122,7 +123,7 @@ impl Workers for Machine {
         Ok(())
     }
 
-    fn fate(&mut self, store: &Store, order: &OrderFile) -> Fate {
+    fn fate(&mut self, store: &Store, order: &OrderFile, _now: Timestamp) -> Fate {
         if self.is_working(order.id) {
             return Fate::Working;
         }

@@ -1,8 +1,13 @@
 //! The real host: `pinfold-xen serve` is asked what there is, one `pinfold-xen do` carries out each operation.
 
+mod adopted;
+mod deadlines;
 mod launch;
+mod lines;
 mod serve;
 mod worker;
+
+pub use deadlines::Deadlines;
 
 use crate::dom0::Eyes;
 use crate::observe::on_disk;
@@ -39,13 +44,24 @@ pub struct XenHost {
 impl XenHost {
     /// Takes the host over. Nothing is started before the first observation.
     pub fn new(settings: Settings, store: Arc<Store>, clock: Clock, waker: Waker) -> Self {
+        Self::with_deadlines(settings, Deadlines::default(), store, clock, waker)
+    }
+
+    /// The same with other deadlines.
+    pub fn with_deadlines(
+        settings: Settings,
+        deadlines: Deadlines,
+        store: Arc<Store>,
+        clock: Clock,
+        waker: Waker,
+    ) -> Self {
         let Settings { worker, allow_paths, memory_reserve_kib } = settings;
         Self {
             store,
             clock,
             eyes: Eyes::new(allow_paths, memory_reserve_kib),
-            serve: Serve::new(worker.clone(), Arc::clone(&waker)),
-            children: Children::new(worker, Arc::clone(&waker)),
+            serve: Serve::new(worker.clone(), Arc::clone(&waker), deadlines.answer),
+            children: Children::new(worker, Arc::clone(&waker), deadlines),
             waker,
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::Waker;
 use crate::observe::unknown;
+use crate::xen::lines::lines;
 use protocol::{Ask, Call, Cause, Hello, Observation, PROTOCOL, Reading, Said};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -10,8 +11,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long an answer may take.
-const DEADLINE: Duration = Duration::from_secs(10);
 /// The first wait after a death; doubled with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait between two starts.
@@ -52,8 +51,8 @@ enum Line {
 }
 
 impl Serve {
-    pub(crate) fn new(worker: PathBuf, waker: Waker) -> Self {
-        Self { worker, waker, deadline: DEADLINE, running: None, lost: None, next_call: 0 }
+    pub(crate) fn new(worker: PathBuf, waker: Waker, deadline: Duration) -> Self {
+        Self { worker, waker, deadline, running: None, lost: None, next_call: 0 }
     }
 
     /// What Xen says now, or why it cannot be known.
@@ -84,13 +83,13 @@ impl Serve {
     /// Asks, starting the worker when there is none. One that died since the last answer is replaced at once: its death says nothing
     /// about the next one.
     fn ask(&mut self) -> Result<Result<Box<Observation>, protocol::Failure>, Cause> {
-        let fresh = self.running.is_none();
+        let (fresh, deadline) = (self.running.is_none(), self.deadline);
         match self.ask_once() {
             Err(Trouble::Died(_)) if !fresh => {
                 self.bury();
-                self.ask_once().map_err(Trouble::cause)
+                self.ask_once().map_err(|trouble| trouble.cause(deadline))
             }
-            answer => answer.map_err(Trouble::cause),
+            answer => answer.map_err(|trouble| trouble.cause(deadline)),
         }
     }
 
@@ -203,7 +202,7 @@ enum Trouble {
 }
 
 impl Trouble {
-    fn cause(self) -> Cause {
+    fn cause(self, deadline: Duration) -> Cause {
         let (reason, message) = match self {
             Self::NotStarted(message) => ("WorkerMissing", message),
             Self::Mismatch(message) => ("WorkerMismatch", message),
@@ -211,7 +210,7 @@ impl Trouble {
             Self::Died(how) => ("WorkerDied", format!("pinfold-xen serve is gone ({how}); it is started again")),
             Self::Silent => (
                 "WorkerSilent",
-                format!("pinfold-xen serve gave no answer within {} s; it is started again", DEADLINE.as_secs()),
+                format!("pinfold-xen serve gave no answer within {} s; it is started again", deadline.as_secs()),
             ),
         };
         Cause { reason: reason.to_owned(), message }
@@ -239,14 +238,8 @@ fn check(hello: &Hello) -> Result<(), Trouble> {
 
 /// Reads lines until the pipe closes. A wake-up goes to the waker at once; the end is one too, so that a dead worker is replaced soon.
 fn listen(stdout: ChildStdout, sender: &SyncSender<Line>, waker: &Waker) {
-    let mut reader = BufReader::new(stdout);
     let mut greeted = false;
-    loop {
-        let mut line = String::new();
-        match reader.by_ref().take(LINE).read_line(&mut line) {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
-        }
+    for line in lines(stdout, LINE) {
         let heard = if greeted {
             match serde_json::from_str::<Said>(&line) {
                 Ok(Said::Woken) => {

@@ -6,13 +6,17 @@
 use crate::Waker;
 use crate::operations::{End, Fate, Workers};
 use crate::store::{OrderFile, Store};
+use crate::xen::adopted;
+use crate::xen::deadlines::Deadlines;
 use crate::xen::launch::Launch;
+use crate::xen::lines::lines;
+use jiff::Timestamp;
 use protocol::{Failure, FailureKind, Hello, Order, Outcome, PROTOCOL, Reading, Request};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -21,8 +25,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// Between SIGTERM, on which libxl tidies up, and SIGKILL.
-const GRACE: Duration = Duration::from_secs(10);
 /// Bytes of one line of a worker.
 const LINE: u64 = 16 << 20;
 /// Bytes at the end of a dead worker's standard error that are shown.
@@ -33,14 +35,42 @@ pub(crate) struct Children {
     worker: PathBuf,
     launch: Launch,
     waker: Waker,
+    deadlines: Deadlines,
+    /// Workers of another daemon that were told to end, and how.
+    overdue: BTreeMap<Uuid, Signal>,
     /// Started here and not yet taken in.
     mine: BTreeSet<Uuid>,
     ended: Arc<Mutex<BTreeMap<Uuid, End>>>,
 }
 
 impl Children {
-    pub(crate) fn new(worker: PathBuf, waker: Waker) -> Self {
-        Self { worker, launch: Launch::detect(), waker, mine: BTreeSet::new(), ended: Arc::default() }
+    pub(crate) fn new(worker: PathBuf, waker: Waker, deadlines: Deadlines) -> Self {
+        Self {
+            worker,
+            launch: Launch::detect(),
+            waker,
+            deadlines,
+            overdue: BTreeMap::new(),
+            mine: BTreeSet::new(),
+            ended: Arc::default(),
+        }
+    }
+
+    /// Nobody watches a worker of another daemon: each look at it does what watching it would do.
+    fn press(&mut self, order: &OrderFile, talk: &Path, now: Timestamp) {
+        let Some(allowed) = order.request().map(self.deadlines.operation) else { return };
+        let worked = Duration::try_from(now.duration_since(order.since)).unwrap_or_default();
+        let signal = match worked {
+            _ if worked < allowed => return,
+            _ if worked < allowed + self.deadlines.grace => Signal::TERM,
+            _ => Signal::KILL,
+        };
+        if self.overdue.insert(order.id, signal) == Some(signal) {
+            return;
+        }
+        if let Err(error) = adopted::signal(talk, signal) {
+            tracing::warn!(operation = %order.id, "a worker is past its deadline and cannot be ended: {error}");
+        }
     }
 }
 
@@ -51,8 +81,13 @@ impl Workers for Children {
         let mut command = self.launch.command(&self.worker, order.id);
         let child = start(&mut command, stderr, &line_of(store, order, request)?)?;
         self.mine.insert(order.id);
-        let watched =
-            Watched { id: order.id, deadline: deadline(request), talk, outcome: store.outcome_path(order.id) };
+        let watched = Watched {
+            id: order.id,
+            deadline: (self.deadlines.operation)(request),
+            grace: self.deadlines.grace,
+            talk,
+            outcome: store.outcome_path(order.id),
+        };
         let (ended, waker) = (Arc::clone(&self.ended), Arc::clone(&self.waker));
         thread::spawn(move || {
             let end = watch(child, &watched);
@@ -62,7 +97,7 @@ impl Workers for Children {
         Ok(())
     }
 
-    fn fate(&mut self, store: &Store, order: &OrderFile) -> Fate {
+    fn fate(&mut self, store: &Store, order: &OrderFile, now: Timestamp) -> Fate {
         if self.mine.contains(&order.id) {
             // Kept until the order is gone: when it cannot be written down now, the same end is told again.
             let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).get(&order.id).cloned();
@@ -71,10 +106,16 @@ impl Workers for Children {
         // Another daemon's. The lock comes first: a worker writes its outcome before it lets go.
         let talk = store.talk_path(order.id);
         match is_locked(&talk) {
-            Ok(true) => Fate::Working,
+            Ok(true) => {
+                self.press(order, &talk, now);
+                Fate::Working
+            }
             Ok(false) => Fate::Ended(match store.outcome(order.id) {
                 Some(Reading::Known(outcome)) => outcome.into(),
                 Some(Reading::Unknown(cause)) => died(cause.message).into(),
+                None if self.overdue.contains_key(&order.id) => {
+                    late(order.request().map(self.deadlines.operation).unwrap_or_default(), &talk).into()
+                }
                 None => died(format!("the daemon ended, and the worker left no outcome{}", last_words(&talk))).into(),
             }),
             Err(error) => {
@@ -86,6 +127,7 @@ impl Workers for Children {
 
     fn forget(&mut self, id: Uuid) {
         self.mine.remove(&id);
+        self.overdue.remove(&id);
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 }
@@ -93,27 +135,9 @@ impl Workers for Children {
 struct Watched {
     id: Uuid,
     deadline: Duration,
+    grace: Duration,
     talk: PathBuf,
     outcome: PathBuf,
-}
-
-/// How long an operation may take. Guests that ignore us are the planner's business: nothing in a worker waits for one longer than libxl does.
-fn deadline(request: &Request) -> Duration {
-    Duration::from_secs(match request {
-        Request::CreateDomain(_) | Request::DestroyDomain { .. } => 600,
-        Request::ShutdownDomain { .. } => 90,
-        Request::ShapeCpupool(_)
-        | Request::RenameCpupool { .. }
-        | Request::DestroyCpupool { .. }
-        | Request::FeedPool0 { .. }
-        | Request::UnpauseDomain { .. }
-        | Request::MoveDomain { .. }
-        | Request::SetAffinity { .. }
-        | Request::SetSched { .. }
-        | Request::SetMemory { .. }
-        | Request::SetVcpus { .. }
-        | Request::RenameDomain { .. } => 60,
-    })
 }
 
 fn line_of(store: &Store, order: &OrderFile, request: &Request) -> Result<String, Failure> {
@@ -153,7 +177,7 @@ fn watch(mut child: Child, watched: &Watched) -> End {
         Waited::Late(said) => {
             let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
             let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
-            let (later, gone) = match wait(&outcomes, Instant::now() + GRACE) {
+            let (later, gone) = match wait(&outcomes, Instant::now() + watched.grace) {
                 Waited::Closed(said) => (said, true),
                 Waited::Late(said) => (said, false),
             };
@@ -169,19 +193,14 @@ fn watch(mut child: Child, watched: &Watched) -> End {
         return outcome.into();
     }
     if overdue {
-        let message = format!(
-            "not done within {} s, and ended by force; what it left is found by the next observation{}",
-            watched.deadline.as_secs(),
-            last_words(&watched.talk)
-        );
-        return Failure::new(FailureKind::Deadline, "pinfold-xen do", message).into();
+        return late(watched.deadline, &watched.talk).into();
     }
     died(format!("the worker ended without an outcome ({status}){}", last_words(&watched.talk))).into()
 }
 
 /// The worker's exit. One that closed its output and goes on is over its time, too.
 fn reap(child: &mut Child, watched: &Watched) -> String {
-    let until = Instant::now() + GRACE;
+    let until = Instant::now() + watched.grace;
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return status.to_string(),
@@ -219,13 +238,7 @@ fn listen(child: &mut Child) -> Receiver<Outcome> {
     let (sender, receiver) = channel();
     let Some(stdout) = child.stdout.take() else { return receiver };
     thread::spawn(move || {
-        let mut reader = BufReader::new(stdout);
-        loop {
-            let mut line = String::new();
-            match reader.by_ref().take(LINE).read_line(&mut line) {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
+        for line in lines(stdout, LINE) {
             if let Ok(outcome) = serde_json::from_str::<Outcome>(&line) {
                 let _ = sender.send(outcome);
             } else if serde_json::from_str::<Hello>(&line).is_err() {
@@ -274,6 +287,15 @@ fn last_words(talk: &Path) -> String {
         Ok(words) if !words.is_empty() => format!("; its last words: {words}"),
         _ => String::new(),
     }
+}
+
+fn late(deadline: Duration, talk: &Path) -> Failure {
+    let message = format!(
+        "not done within {} s, and ended by force; what it left is found by the next observation{}",
+        deadline.as_secs(),
+        last_words(talk)
+    );
+    Failure::new(FailureKind::Deadline, "pinfold-xen do", message)
 }
 
 fn died(message: String) -> Failure {

@@ -1,8 +1,10 @@
 //! The real host's side of the conversation with `pinfold-xen`, with a scripted worker in its place.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod deadlines;
+
 use host::store::{Event, RealDisk};
-use host::{Host, Interest, Place, Settings, Store, XenHost, system_clock};
+use host::{Clock, Deadlines, Host, Interest, Place, Settings, Store, XenHost, system_clock};
 use planner::{Action, Cause, Disposition, Effect, Item, ObjectKind, ObjectRef, Operation, Work};
 use protocol::{CpuSet, Dom0, Failure, FailureKind, Hello, Hypervisor, Observation, PROTOCOL, Reading, Request};
 use std::fs;
@@ -44,15 +46,22 @@ impl Scene {
     }
 
     fn host(&self) -> (XenHost, Receiver<()>) {
+        self.host_with(Deadlines::default(), system_clock())
+    }
+
+    fn host_with(&self, deadlines: Deadlines, clock: Clock) -> (XenHost, Receiver<()>) {
         let place = Place { host: "xen1".parse().unwrap(), state: self.path("state"), storage: self.path("storage") };
         let store = Arc::new(Store::open(place, Arc::new(RealDisk)));
-        store.lock().unwrap();
+        // When tests are threads of one process, a child that another one has just forked holds our lock until it becomes its program.
+        while store.lock().is_err() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let (sender, woken) = channel();
         let settings = Settings { worker: self.path("worker"), allow_paths: Vec::new(), memory_reserve_kib: 0 };
         let waker = Arc::new(move || {
             let _ = sender.send(());
         });
-        (XenHost::new(settings, store, system_clock(), waker), woken)
+        (XenHost::with_deadlines(settings, deadlines, store, clock, waker), woken)
     }
 }
 
@@ -112,7 +121,11 @@ fn unknown(host: &mut XenHost) -> String {
 
 /// Starts an operation and observes until it is over; its failure, if it failed.
 fn run(scene: &Scene) -> Option<Failure> {
-    let (mut host, woken) = scene.host();
+    run_within(scene, Deadlines::default())
+}
+
+fn run_within(scene: &Scene, deadlines: Deadlines) -> Option<Failure> {
+    let (mut host, woken) = scene.host_with(deadlines, system_clock());
     host.start(&item()).unwrap();
     loop {
         let observed = host.observe(&Interest::default());
