@@ -1,6 +1,7 @@
 //! Asks the daemon.
 
 use super::view::Answer;
+use crate::config::admin_socket;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
@@ -28,6 +29,16 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
+    /// Only a group may.
+    #[error("you may not {what}: the socket {} is for the group that the daemon's `{group}` names", socket.display())]
+    Forbidden {
+        /// The socket.
+        socket: PathBuf,
+        /// What was wanted.
+        what: &'static str,
+        /// The line of the daemon's configuration.
+        group: &'static str,
+    },
     /// The connection broke, or what came is no HTTP.
     #[error("the daemon at {} broke off", socket.display())]
     Broken {
@@ -54,22 +65,38 @@ pub enum ClientError {
     Refused(String),
 }
 
-/// Reads a document.
+/// Reads a document from the daemon that has this socket for reading.
 pub fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ClientError> {
-    let bytes = call(socket, Method::GET, path, Vec::new())?;
-    serde_json::from_slice(&bytes).map_err(ClientError::Unreadable)
+    serde_json::from_slice(&get_bytes(socket, path)?).map_err(ClientError::Unreadable)
 }
 
-/// Reads a document as it is.
+/// Reads a document as it is. Whoever may change may read: where the socket for reading is closed, the other one may be open.
 pub fn get_bytes(socket: &Path, path: &str) -> Result<Vec<u8>, ClientError> {
-    call(socket, Method::GET, path, Vec::new())
+    match call(socket, Method::GET, path, Vec::new()) {
+        Err(error) if error.is_forbidden() => call(&admin_socket(socket), Method::GET, path, Vec::new())
+            .map_err(|_| ClientError::Forbidden { socket: socket.to_owned(), what: "read", group: "readGroup" }),
+        answer => answer,
+    }
 }
 
-/// Sends a verb; answers the daemon's sentence.
+/// Sends a verb to the daemon that has this socket for reading; answers the daemon's sentence.
 pub fn post(socket: &Path, path: &str, body: &impl Serialize) -> Result<String, ClientError> {
+    let socket = admin_socket(socket);
     let body = serde_json::to_vec(body).map_err(ClientError::Unreadable)?;
-    let bytes = call(socket, Method::POST, path, body)?;
+    let bytes = call(&socket, Method::POST, path, body).map_err(|error| {
+        if error.is_forbidden() {
+            ClientError::Forbidden { socket, what: "use verbs", group: "adminGroup" }
+        } else {
+            error
+        }
+    })?;
     serde_json::from_slice(&bytes).map(|answer: Answer| answer.message).map_err(ClientError::Unreadable)
+}
+
+impl ClientError {
+    fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
 }
 
 fn call(socket: &Path, method: Method, path: &str, body: Vec<u8>) -> Result<Vec<u8>, ClientError> {

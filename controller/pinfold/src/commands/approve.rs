@@ -3,7 +3,6 @@
 use super::CommandError;
 use crate::api::{client, view::ApproveCall};
 use crate::cli::Approve;
-use crate::config::admin_socket;
 use crate::exit::Exit;
 use crate::ui::Ui;
 use schema::units::{Span, SpanError};
@@ -15,6 +14,6 @@ pub(super) fn run(arguments: &Approve, ui: &mut Ui) -> Result<Exit, CommandError
     };
     let expires_seconds = expires.parse::<Span>().map_err(wrong)?.as_secs();
     let call = ApproveCall { id: id.clone(), reason: reason.clone(), expires_seconds };
-    ui.talk(&client::post(&admin_socket(&socket.socket), "/v1/approve", &call)?);
+    ui.talk(&client::post(&socket.socket, "/v1/approve", &call)?);
     Ok(Exit::Ok)
 }

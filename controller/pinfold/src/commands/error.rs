@@ -77,9 +77,7 @@ impl From<ClientError> for CommandError {
     fn from(error: ClientError) -> Self {
         let failed = Self::from_error(&error);
         match &error {
-            ClientError::Connect { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-                failed.next("join the group that the daemon's `readGroup` or `adminGroup` names, or run this as root")
-            }
+            ClientError::Forbidden { .. } => failed.next("join that group, or run this as root"),
             ClientError::Connect { .. } => failed
                 .next("start it with `systemctl start pinfold`, or give its socket with `--socket` or PINFOLD_SOCKET"),
             ClientError::NotFound(_) => failed.exits(Exit::Negative),
