@@ -1,14 +1,16 @@
 //! Wiring: from a configuration to a running daemon, and its end.
 //!
 //! Three threads: the driver (this one), the source's, and one for sockets and signals. Stopping starts nothing more and waits for nothing:
-//! operations are processes of their own and go on.
+//! operations are processes of their own and go on. SIGHUP reads the configuration again; another one is taken up as a start would take it
+//! up, in the same process and under the same lock.
 
-use crate::api::server::{Api, serve};
+use crate::api::server::Api;
 use crate::api::{BindError, Sockets};
 use crate::cli::Backend;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
-use crate::reconcile::{Driver, Parts, Snapshot, Verb, VerbCall, Wake, Woken, wake};
+use crate::front::{Asked, Front};
+use crate::reconcile::{Driver, Parts, Snapshot, VerbCall, Wake, Woken, chain, wake};
 use crate::sim_control;
 use crate::source::{Fetcher, Mirror, MirrorError, SourceEvent, Watcher};
 use host::store::RealDisk;
@@ -18,9 +20,8 @@ use sd_notify::NotifyState;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use std::sync::mpsc::{Receiver, sync_channel};
+use tokio::sync::watch;
 
 /// Verbs that wait for the driver; more are refused.
 const MAX_VERBS: usize = 16;
@@ -63,28 +64,94 @@ pub struct Ended {
     pub snapshot: Option<Arc<Snapshot>>,
 }
 
-/// Runs until it is told to stop, or with `once` until nothing is left to do.
-pub fn run(config: &Config, backend: &Backend, once: bool) -> Result<Ended, DaemonError> {
+/// How the driver's work came to an end.
+enum Over {
+    Exit(Exit),
+    /// There is another configuration, and its sockets are made.
+    Reload(Box<Config>, Sockets),
+}
+
+/// Runs until it is told to stop, or with `once` until nothing is left to do. `reread` reads the configuration again.
+pub fn run(
+    mut config: Config,
+    reread: &dyn Fn() -> Result<Config, ConfigError>,
+    backend: &Backend,
+    once: bool,
+) -> Result<Ended, DaemonError> {
     let place = Place { host: config.host.clone(), state: config.state.clone(), storage: config.storage() };
     let store = Arc::new(Store::open(place, Arc::new(RealDisk)));
     store.lock()?;
     // Only after the lock: a second daemon must not take the first one's sockets away.
-    let sockets = Sockets::bind(config)?;
+    let mut sockets = Sockets::bind(&config)?;
     let (waker, woken) = wake();
-    let stop = Arc::new(AtomicBool::new(false));
-    let (verbs, heard) = sync_channel(MAX_VERBS);
-    let (published, snapshot) = watch::channel(None);
-    let api = Api { snapshot, verbs: verbs.clone(), wake: waker.clone(), store: Arc::clone(&store) };
-    serve_in_background(sockets, api, verbs, waker.clone(), Arc::clone(&stop))?;
-    let host = host(config, backend, Arc::clone(&store), &waker)?;
-    let mut driver = Driver::new(parts(config, host, &waker, heard, published)?);
-    let exit = drive(&mut driver, &woken, &stop, once);
-    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    let (front, asked) = Front::start(waker.clone())?;
+    loop {
+        let (verbs, heard) = sync_channel(MAX_VERBS);
+        let (published, snapshot) = watch::channel(None);
+        front.serve(sockets, Api { snapshot, verbs, wake: waker.clone(), store: Arc::clone(&store) });
+        let host = host(&config, backend, Arc::clone(&store), &waker)?;
+        let mut driver = Driver::new(parts(&config, host, &waker, heard, published)?);
+        match drive(&mut driver, &woken, &asked, once, &|driver| another(&config, reread, driver)) {
+            Over::Exit(exit) => {
+                let _ = sd_notify::notify(&[NotifyState::Stopping]);
+                remove_sockets(&config);
+                return Ok(Ended { exit, snapshot: driver.snapshot() });
+            }
+            Over::Reload(new, bound) => {
+                if new.socket != config.socket {
+                    remove_sockets(&config);
+                }
+                (config, sockets) = (*new, bound);
+            }
+        }
+    }
+}
+
+fn remove_sockets(config: &Config) {
     for socket in [&config.socket, &config.admin_socket()] {
         // Whatever stands there now, the next daemon replaces it.
         let _ = std::fs::remove_file(socket);
     }
-    Ok(Ended { exit, snapshot: driver.snapshot() })
+}
+
+/// The configuration on disk, when it is another one and can be taken up. Otherwise the one in force stays, and the driver notes why.
+fn another(
+    config: &Config,
+    reread: &dyn Fn() -> Result<Config, ConfigError>,
+    driver: &Driver,
+) -> Option<(Config, Sockets)> {
+    let new = match reread() {
+        Ok(new) if new == *config => {
+            driver.reconfigured(Ok("the configuration is as it was; asked the repository"));
+            return None;
+        }
+        Ok(new) => new,
+        Err(error) => {
+            driver.reconfigured(Err(&chain(&error)));
+            return None;
+        }
+    };
+    let fixed = [
+        ("host", new.host == config.host),
+        ("state", new.state == config.state),
+        ("storage", new.storage() == config.storage()),
+    ];
+    if let Some((field, _)) = fixed.into_iter().find(|(_, same)| !same) {
+        driver.reconfigured(Err(&format!(
+            "`{field}` cannot change while the daemon runs: stop it, move what belongs to it, and start it again"
+        )));
+        return None;
+    }
+    match Sockets::bind(&new) {
+        Ok(sockets) => {
+            driver.reconfigured(Ok("another configuration is taken up"));
+            Some((new, sockets))
+        }
+        Err(error) => {
+            driver.reconfigured(Err(&chain(&error)));
+            None
+        }
+    }
 }
 
 fn parts(
@@ -145,10 +212,23 @@ fn host(config: &Config, backend: &Backend, store: Arc<Store>, wake: &Wake) -> R
 }
 
 /// Passes until told to stop. The watchdog is petted by passes alone: a driver that hangs is started again.
-fn drive(driver: &mut Driver, woken: &Woken, stop: &AtomicBool, once: bool) -> Exit {
+fn drive(
+    driver: &mut Driver,
+    woken: &Woken,
+    asked: &Asked,
+    once: bool,
+    another: &dyn Fn(&Driver) -> Option<(Config, Sockets)>,
+) -> Over {
     let mut is_announced = false;
     let mut said = String::new();
-    while !stop.load(Ordering::Acquire) {
+    while !asked.stop() {
+        if asked.reload() {
+            let _ = sd_notify::notify(&reloading());
+            if let Some((config, sockets)) = another(driver) {
+                return Over::Reload(Box::new(config), sockets);
+            }
+            is_announced = false;
+        }
         let wait = driver.pass();
         if !is_announced {
             let _ = sd_notify::notify(&[NotifyState::Ready]);
@@ -162,11 +242,16 @@ fn drive(driver: &mut Driver, woken: &Woken, stop: &AtomicBool, once: bool) -> E
             said = line;
         }
         if once && driver.has_asked() && is_settled(&snapshot) {
-            return verdict(&snapshot, driver.is_followed());
+            return Over::Exit(verdict(&snapshot, driver.is_followed()));
         }
         woken.wait(wait);
     }
-    Exit::Ok
+    Over::Exit(Exit::Ok)
+}
+
+/// systemd wants to know when it was said (`sd_notify(3)`).
+fn reloading() -> Vec<NotifyState<'static>> {
+    std::iter::once(NotifyState::Reloading).chain(NotifyState::monotonic_usec_now().ok()).collect()
 }
 
 fn status_line(snapshot: &Snapshot) -> String {
@@ -206,55 +291,4 @@ fn verdict(snapshot: &Snapshot, is_followed: bool) -> Exit {
         (false, true) => Exit::Held,
         (false, false) => Exit::Ok,
     }
-}
-
-/// Sockets and signals, on one thread that ends with the process.
-fn serve_in_background(
-    sockets: Sockets,
-    api: Api,
-    verbs: SyncSender<VerbCall>,
-    wake: Wake,
-    stop: Arc<AtomicBool>,
-) -> Result<(), DaemonError> {
-    let system = |what| move |source| DaemonError::System { what, source };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(system("an asynchronous runtime"))?;
-    // Registered here, so that no signal after this function is lost.
-    let signals = {
-        let _entered = runtime.enter();
-        (|| Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?)))()
-            .map_err(system("a signal handler"))?
-    };
-    std::thread::Builder::new()
-        .name("api".to_owned())
-        .spawn(move || {
-            runtime.block_on(async move {
-                let (mut terminate, mut interrupt, mut hangup) = signals;
-                let server = serve(sockets, api);
-                tokio::pin!(server);
-                loop {
-                    // Each arm is cancel-safe: signals are kept by their streams, the server lives across iterations.
-                    tokio::select! {
-                        ended = &mut server => {
-                            if let Err(error) = ended {
-                                tracing::error!(%error, "the API ended");
-                            }
-                            return;
-                        }
-                        _ = terminate.recv() => stop.store(true, Ordering::Release),
-                        _ = interrupt.recv() => stop.store(true, Ordering::Release),
-                        _ = hangup.recv() => {
-                            let (reply, _) = oneshot::channel();
-                            // A full queue holds another reason to look.
-                            let _ = verbs.try_send(VerbCall { verb: Verb::Sync, actor: "SIGHUP".to_owned(), reply });
-                        }
-                    }
-                    wake.wake();
-                }
-            });
-        })
-        .map_err(system("a thread"))?;
-    Ok(())
 }

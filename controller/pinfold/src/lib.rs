@@ -11,6 +11,7 @@ pub mod config;
 pub mod daemon;
 pub mod exit;
 pub mod folder;
+mod front;
 pub mod host_facts;
 pub mod metrics;
 pub mod preview;

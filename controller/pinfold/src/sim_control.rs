@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 /// The longest event.
@@ -61,7 +61,7 @@ pub fn host(
         .map_err(|error| SimControlError::Description { path: file.to_owned(), message: error.to_string() })?;
     let kept = store.place().state.join("simulated-host.json");
     let machine = Machine::kept(&kept, description, clock(), Arc::new(RealDisk))?.shared();
-    listen(file, Arc::clone(&machine), Arc::clone(&waker))?;
+    listen(file, Arc::downgrade(&machine), Arc::clone(&waker))?;
     let host = SimHost::new(settings, store, machine, clock, waker);
     host.run_live();
     Ok(host)
@@ -89,7 +89,8 @@ fn socket(file: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn listen(file: &Path, machine: Shared, waker: Waker) -> Result<(), SimControlError> {
+/// Ends with the machine, at the next hand.
+fn listen(file: &Path, machine: Weak<Mutex<Machine>>, waker: Waker) -> Result<(), SimControlError> {
     let path = socket(file);
     let failed = |what| {
         let path = path.clone();
@@ -104,6 +105,7 @@ fn listen(file: &Path, machine: Shared, waker: Waker) -> Result<(), SimControlEr
         .name("simulated hands".to_owned())
         .spawn(move || {
             for stream in listener.incoming().flatten() {
+                let Some(machine) = machine.upgrade() else { return };
                 let answer = happen(&stream, &machine).map_or_else(|why| why, |()| "ok".to_owned());
                 // Whoever asked may be gone; the event happened all the same.
                 let _ = (&stream).write_all(answer.as_bytes());

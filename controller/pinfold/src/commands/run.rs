@@ -11,7 +11,8 @@ use crate::ui::Ui;
 use tracing_subscriber::EnvFilter;
 
 pub(super) fn run(arguments: &Run, ui: &mut Ui) -> Result<Exit, CommandError> {
-    let config = Config::read(&arguments.config).map_err(|error| {
+    let read = || Config::read(&arguments.config);
+    let config = read().map_err(|error| {
         CommandError::from_error(&error)
             .next("`deploy/pinfold.yaml` is a commented example; `--config` names another file")
     })?;
@@ -23,8 +24,8 @@ pub(super) fn run(arguments: &Run, ui: &mut Ui) -> Result<Exit, CommandError> {
     } else {
         log.with_ansi(ui.colour()).init();
     }
-    let ended =
-        daemon::run(&config, &arguments.backend, arguments.once).map_err(|error| CommandError::from_error(&error))?;
+    let ended = daemon::run(config, &read, &arguments.backend, arguments.once)
+        .map_err(|error| CommandError::from_error(&error))?;
     if let (true, Some(snapshot)) = (arguments.once, &ended.snapshot) {
         let status = documents::status(snapshot, snapshot.observed.now);
         ui.data(&report::status(&status, status.now));

@@ -120,6 +120,17 @@ impl Driver {
         self.parts.asked.load(Ordering::Acquire) && !self.parts.moved.load(Ordering::Acquire)
     }
 
+    /// SIGHUP came: what became of the configuration. The repository is asked either way.
+    pub fn reconfigured(&self, became: Result<&str, &str>) {
+        self.parts.watcher.hint();
+        let (reason, message) = match became {
+            Ok(message) => (Reason::Configured, message.to_owned()),
+            Err(why) => (Reason::ConfigRefused, format!("the configuration in force stays: {why}")),
+        };
+        let actor = Some("SIGHUP".to_owned());
+        self.note((self.parts.clock)(), [Note { object: None, reason, message, actor }]);
+    }
+
     fn take_source(&mut self, now: Timestamp) {
         let failing = self.parts.watcher.fetches().failing;
         match (&failing, self.is_failing) {

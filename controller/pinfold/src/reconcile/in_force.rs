@@ -241,7 +241,7 @@ fn trouble(reason: &str, message: String, since: Timestamp) -> Trouble {
 }
 
 /// An error and everything behind it, in one sentence.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -62,6 +62,10 @@ impl Note {
 pub enum Reason {
     /// The daemon started.
     DaemonStarted,
+    /// The daemon's own configuration was read again.
+    Configured,
+    /// It was, and cannot be used.
+    ConfigRefused,
     /// A commit is in force now.
     CommitAccepted,
     /// A commit is not followed.
@@ -96,8 +100,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every sort, to find one by its word.
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 18] = [
         Self::DaemonStarted,
+        Self::Configured,
+        Self::ConfigRefused,
         Self::CommitAccepted,
         Self::CommitRefused,
         Self::CommitUnreadable,
@@ -119,13 +125,15 @@ impl Reason {
     pub fn severity(self) -> Severity {
         match self {
             Self::DaemonStarted
+            | Self::Configured
             | Self::CommitAccepted
             | Self::SourceBack
             | Self::Ready
             | Self::RestartPending
             | Self::Resolved
             | Self::Verb => Severity::Info,
-            Self::CommitRefused
+            Self::ConfigRefused
+            | Self::CommitRefused
             | Self::CommitUnreadable
             | Self::SourceFailing
             | Self::NotReady

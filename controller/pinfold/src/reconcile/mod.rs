@@ -18,6 +18,7 @@ mod wake;
 pub use conditions::{Conditions, word};
 pub use driver::{Driver, Parts};
 pub use in_force::InForce;
+pub(crate) use in_force::chain;
 pub use journal::{Event, Note, Reason, Severity, note};
 pub use snapshot::{Counts, Snapshot};
 pub use verb::{Verb, VerbCall};

@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod access;
 mod deletion;
+mod first_start;
 mod git_fails;
 mod life;
 mod manifests;
 mod offline;
 mod reconcile;
+mod reload;
 mod site;
+mod systemd;

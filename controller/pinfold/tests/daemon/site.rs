@@ -1,6 +1,7 @@
 //! A host with a daemon, a repository, and hands: everything a test needs, in a folder of its own.
 
 use git2::{IndexEntry, IndexTime, Oid, Repository, Signature};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -23,6 +24,8 @@ files:
 pub(crate) struct Site {
     home: TempDir,
     daemon: Option<Child>,
+    /// What the daemon finds in its environment.
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 /// What a command printed, and how it ended.
@@ -35,7 +38,7 @@ pub(crate) struct Said {
 impl Site {
     /// A repository without commits, and a configuration. No daemon yet.
     pub(crate) fn new() -> Self {
-        let site = Self { home: tempfile::tempdir().unwrap(), daemon: None };
+        let site = Self { home: tempfile::tempdir().unwrap(), daemon: None, environment: Vec::new() };
         Repository::init_bare(site.repository()).unwrap().set_head("refs/heads/main").unwrap();
         fs::write(site.path("host.yaml"), HOST).unwrap();
         let home = site.home.path().display();
@@ -93,7 +96,7 @@ impl Site {
         assert!(self.daemon.is_none(), "a daemon runs already");
         let log = File::options().create(true).append(true).open(self.path("daemon.log")).unwrap();
         let mut command = self.command(&["run", "--backend", &self.backend(), "--config", &self.config()]);
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.envs(self.environment.clone()).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.daemon = Some(command.spawn().unwrap());
     }
 
@@ -105,12 +108,32 @@ impl Site {
         }
     }
 
-    /// Sends a signal; `true` when the daemon then ended well.
+    /// Sends SIGTERM; `true` when the daemon then ended well.
     pub(crate) fn stop(&mut self) -> bool {
-        let mut daemon = self.daemon.take().unwrap();
-        let pid = rustix::process::Pid::from_child(&daemon);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        daemon.wait().unwrap().success()
+        self.signal(Signal::TERM);
+        self.daemon.take().unwrap().wait().unwrap().success()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(self.daemon.as_ref().unwrap());
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Puts a variable into the environment of every daemon that is started from now on.
+    pub(crate) fn set(&mut self, name: &'static str, value: PathBuf) {
+        self.environment.push((name, value));
+    }
+
+    /// Changes a line of the daemon's configuration, or adds one.
+    pub(crate) fn configure(&self, key: &str, value: &str) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        let other = text.lines().filter(|line| !line.starts_with(&format!("{key}:")));
+        let lines: Vec<String> = other.map(str::to_owned).chain([format!("{key}: {value}\n")]).collect();
+        fs::write(self.config(), lines.join("\n")).unwrap();
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
     }
 
     pub(crate) fn backend(&self) -> String {
@@ -158,8 +181,16 @@ impl Site {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        let log = fs::read_to_string(self.path("daemon.log")).unwrap_or_default();
-        panic!("it never came to this: {what}\n{last}\n{log}");
+        panic!("it never came to this: {what}\n{last}\n{}", self.log());
+    }
+
+    /// Waits, looking as often as can be, until something holds that the daemon need not answer for.
+    pub(crate) fn until_there(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let started = Instant::now();
+        while !holds(self) {
+            assert!(started.elapsed() < PATIENCE, "it never came to this: {what}\n{}", self.log());
+            std::thread::yield_now();
+        }
     }
 
     /// Waits until a commit is in force and everything is as it says.
