@@ -3,6 +3,7 @@
 
 mod arrows;
 mod files;
+mod units;
 
 use std::path::PathBuf;
 
