@@ -1,9 +1,12 @@
-//! Scenarios: a folder with a host, manifests and a script gives a transcript. See `script.rs` for what a script can say.
+//! Scenarios: a folder with a host, manifests and a script gives a transcript. See `tests/scenarios/script.rs` for what a
+//! script can say.
 //!
 //! Every scenario is played again with the daemon killed at each of its steps on disk, and with the worker killed at each point of
 //! each operation: the end state must be the same, and no law may be broken on the way.
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, unreachable_pub, reason = "tests")]
 
+#[path = "../../../../tests/scenarios/script.rs"]
+mod format;
 mod script;
 #[path = "../stage/mod.rs"]
 mod stage;

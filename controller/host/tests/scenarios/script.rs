@@ -1,53 +1,13 @@
-//! A scenario: `host.yaml`, folders of manifests, and `script.yaml`, a list of steps.
+//! A scenario: `host.yaml`, folders of manifests, and a script, played on the simulator.
 
-use crate::stage::{Stage, host_file, tree};
+use crate::format::{Disk, Lab, Script, Step, read};
+use crate::stage::{Stage, tree};
 use host::store::DiskFault;
 use jiff::SignedDuration;
 use schema::units::Span;
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-/// What happens next.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Step {
-    /// The files of this folder are laid over those of the commit before.
-    Commit(String),
-    /// A commit that removes these files.
-    Remove(Vec<String>),
-    /// The accepted commit can no longer be read.
-    LoseManifests,
-    /// Passes until nothing happens any more, for at most this long.
-    Settle(Span),
-    /// One pass.
-    Pass,
-    /// Time passes, and the daemon sleeps.
-    Advance(Span),
-    /// Something that no operation of ours does; see `sim::Event`.
-    Event(sim::Event),
-    /// The disk of state and storage is full, or cannot be written to.
-    Disk(Disk),
-    /// The daemon is killed and stays away.
-    KillDaemon,
-    /// The daemon is started again.
-    StartDaemon,
-    /// A person approves what is held for an object.
-    Approve(String),
-}
-
-/// What the disk does with writes.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Disk {
-    /// It refuses them: no space left.
-    Full,
-    /// It refuses them: mounted read-only.
-    ReadOnly,
-    /// It takes them again.
-    Fine,
-}
 
 /// A scenario as it was read.
 pub struct Scenario {
@@ -58,10 +18,9 @@ pub struct Scenario {
 
 impl Scenario {
     pub fn read(folder: &Path) -> Self {
-        let path = folder.join("script.yaml");
-        let text = std::fs::read_to_string(&path).unwrap();
-        let steps = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        Self { folder: folder.to_owned(), host: host_file(&folder.join("host.yaml")), steps }
+        let script: Script = read(&folder.join("script.yaml")).unwrap();
+        assert_ne!(script.lab, Lab::Not(String::new()), "{}: say why real Xen cannot play it", folder.display());
+        Self { folder: folder.to_owned(), host: read(&folder.join("host.yaml")).unwrap(), steps: script.steps }
     }
 
     /// Plays it on a machine of its own, which `prepare` may spoil.
@@ -94,7 +53,6 @@ impl Scenario {
                 stage.lose_manifests();
             }
             Step::Settle(span) => drop(stage.settle(seconds(*span))),
-            Step::Pass => drop(stage.pass()),
             Step::Advance(span) => {
                 stage.note(&format!("{span} pass"));
                 stage.advance(seconds(*span));

@@ -3,12 +3,14 @@
 
 mod accept;
 mod laws;
+#[path = "../../../../tests/scenarios/summary.rs"]
 mod summary;
 
 use host::store::{Disk, DiskFault, Event as Journaled, MemoryDisk};
 use host::{Host, Interest, Machine, PassReport, Place, Shared, SimHost, SimSettings, Store};
 use jiff::{SignedDuration, Timestamp};
 use planner::observed::AcceptedCommit;
+use protocol::Reading;
 use schema::desired::Desired;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -232,7 +234,12 @@ impl Stage {
 
     /// What the host looks like at the end, in words that do not depend on how often anything was tried.
     pub fn summary(&self) -> String {
-        summary::summary(&self.machine.lock().unwrap(), &self.disk)
+        let xen = match self.machine.lock().unwrap().world().observe() {
+            Ok(observation) => Reading::Known(observation),
+            Err(failure) => Reading::unknown("Failed", failure.to_string()),
+        };
+        let names = |dir: &str| self.disk.list(Path::new(dir)).unwrap_or_default();
+        summary::summary(&xen, &names("/storage/by-name"), &names("/storage/trash"))
     }
 
     pub fn now(&self) -> Timestamp {
@@ -327,10 +334,4 @@ pub fn tree(files: &BTreeMap<String, Vec<u8>>) -> schema::Tree {
         content: schema::Content::Text(text.clone()),
     };
     schema::Tree { files: files.iter().map(file).collect(), ignore: None }
-}
-
-/// Reads a host's description.
-pub fn host_file(path: &Path) -> sim::HostFile {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
