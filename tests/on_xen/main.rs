@@ -2,6 +2,14 @@
 //!
 //! A boot is most of a test's time, so each test is one boot and everything that can be seen in it.
 
+mod events;
 mod faults;
+#[path = "../scenarios/script.rs"]
+mod format;
 mod host_day;
+mod killer;
 mod manifests;
+mod player;
+mod scenarios;
+#[path = "../scenarios/summary.rs"]
+mod summary;

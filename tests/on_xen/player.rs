@@ -1,0 +1,207 @@
+//! Plays a scenario's steps on real Xen: commits are pushed to a real repository, and *settling* is `pinfold run --once`. Between two
+//! settlings no daemon runs, so each of them also begins with nothing in memory.
+
+use crate::events;
+use crate::format::{Disk, Script, Step, read};
+use crate::killer::{self, ENVIRONMENT, arm};
+use crate::summary::summary;
+use anyhow::{Context, Result, bail, ensure};
+use lab::{Lab, LabError, Topology};
+use protocol::{Observation, Reading};
+use rig::{Change, LOG, PATIENCE, Rig};
+use schema::units::Span;
+use serde_json::Value;
+use sim::{Event, Fault, HostFile, Point};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// `timeout`'s exit status when the time was over.
+const OVER: i32 = 124;
+
+/// The state on a file system of its own, which can be full or read-only.
+const SMALL_DISK: &str = "mkdir -p /var/lib/pinfold && truncate -s 64M /srv/state.img && mkfs.ext4 -q /srv/state.img && \
+     mount -o loop /srv/state.img /var/lib/pinfold";
+
+/// A scenario's host, and what is known of its guests.
+pub(crate) struct Player {
+    pub(crate) rig: Rig,
+    folder: PathBuf,
+    /// Bridges that something outside pinfold makes at each boot of the host.
+    pub(crate) bridges: BTreeSet<String>,
+    /// Domids that each name has had since the host booted: so many times its guest must have come up.
+    domids: BTreeMap<String, BTreeSet<u32>>,
+    pub(crate) has_xenstore: bool,
+}
+
+impl Player {
+    /// Boots a lab that is the scenario's host.
+    pub(crate) fn prepare(folder: &Path, script: &Script) -> Result<Self> {
+        let host: HostFile = read(&folder.join("host.yaml")).map_err(anyhow::Error::msg)?;
+        ensure!(host.topology.sockets == 1 && host.topology.threads == 1, "no such lab: {:?}", host.topology);
+        let name = folder.file_name().context("a scenario has a name")?.to_string_lossy();
+        let lab = Lab::builder()
+            .name(format!("scenario-{name}"))
+            .topology(Topology::Cores(u8::try_from(host.topology.cores)?))
+            .memory_mib(u32::try_from(host.memory.total_kib / 1024)?);
+        let rig = killer::boot(lab)?;
+        if script.steps.iter().any(|step| matches!(step, Step::Disk(_))) {
+            rig.lab.run(SMALL_DISK)?;
+        }
+        let domids = BTreeMap::new();
+        let mut player =
+            Self { rig, folder: folder.to_owned(), bridges: host.bridges.clone(), domids, has_xenstore: true };
+        events::make_real(&mut player, &host)?;
+        Ok(player)
+    }
+
+    /// One step. The last settling has all the time it needs: what comes after it is looked at.
+    pub(crate) fn step(&mut self, step: &Step, is_last: bool) -> Result<()> {
+        match step {
+            Step::Commit(folder) => self.commit(&[Change::Folder(&self.folder.join(folder))]),
+            Step::Remove(files) => self.commit(&files.iter().map(|file| Change::Remove(file)).collect::<Vec<_>>()),
+            Step::Settle(span) => self.settle(if is_last { None } else { Some(*span) }),
+            Step::Advance(span) => {
+                self.rig.lab.run(&format!("date -s \"@$(( $(date +%s) + {} ))\"", span.as_secs())).map(drop)?;
+                Ok(())
+            }
+            Step::Event(event) => self.event(event),
+            // No daemon runs between two settlings.
+            Step::KillDaemon | Step::StartDaemon => Ok(()),
+            Step::Approve(object) => self.approve(object),
+            Step::LoseManifests => {
+                self.rig.lab.run("rm -r /srv/config.git /var/lib/pinfold/mirror*").map(drop)?;
+                Ok(())
+            }
+            Step::Disk(disk) => {
+                let command = match disk {
+                    // What root may still take is taken, too.
+                    Disk::Full => {
+                        "dd if=/dev/zero of=/var/lib/pinfold/fill bs=4k 2>/dev/null; ! echo >> /var/lib/pinfold/fill"
+                    }
+                    Disk::ReadOnly => "mount -o remount,ro /var/lib/pinfold",
+                    Disk::Fine => "mount -o remount,rw /var/lib/pinfold && rm -f /var/lib/pinfold/fill",
+                };
+                self.run(command)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// What the host looks like, as `pinfold inventory` and its folders say.
+    pub(crate) fn summary(&self) -> Result<String> {
+        self.rig.start_daemon()?;
+        let inventory: Value = serde_json::from_str(&self.rig.pinfold("inventory")?.ok()?)?;
+        let xen: Reading<Observation> = serde_json::from_value(inventory["xen"].clone())?;
+        let names = |folder: &str| -> Result<Vec<String>> {
+            let listed =
+                self.rig.lab.run(&format!("cd /var/lib/pinfold/storage && [ ! -e {folder} ] || ls {folder}"))?;
+            Ok(listed.lines().map(str::to_owned).collect())
+        };
+        Ok(summary(&xen, &names("by-name")?, &names("trash")?))
+    }
+
+    /// All that a person would look at when something went wrong.
+    pub(crate) fn story(&self) -> String {
+        self.rig.story()
+    }
+
+    fn commit(&self, changes: &[Change<'_>]) -> Result<()> {
+        self.rig.commit("a step of the scenario", changes)?;
+        // What the scenario's person has pushed is on the disk; what pinfold writes is its own affair.
+        self.run("sync")?;
+        Ok(())
+    }
+
+    /// Lets the daemon work until nothing is left to do, or the time is over, and then the guests come up.
+    fn settle(&mut self, at_most: Option<Span>) -> Result<()> {
+        let limit = at_most.map_or(PATIENCE, |span| Duration::from_secs(span.as_secs()));
+        let once = format!("{ENVIRONMENT} timeout {} pinfold run --once 2>>{LOG}", limit.as_secs());
+        let began = std::time::Instant::now();
+        loop {
+            let output = self.rig.lab.sh_within(limit + PATIENCE, &once)?;
+            ensure!(output.code != OVER || at_most.is_some(), "never settled:\n{}", self.story());
+            ensure!(output.code == OVER || !output.stdout.is_empty(), "the daemon did not run:\n{}", self.story());
+            // A host that is unknown has nothing to do: it is looked at again, as a daemon would.
+            let is_unknown = output.stdout.contains("Unknown") && self.has_xenstore;
+            if output.code == OVER || !is_unknown || began.elapsed() > limit {
+                break;
+            }
+        }
+        self.wait_for_guests()
+    }
+
+    /// Waits until every guest that runs has come up: whatever is done to it then is done to a guest that can answer.
+    fn wait_for_guests(&mut self) -> Result<()> {
+        if !self.has_xenstore {
+            return Ok(());
+        }
+        for line in self.rig.lab.run("xl list | awk 'NR > 2 {print $1, $2, $5}'")?.lines() {
+            if let [name, domid, state] = line.split_whitespace().collect::<Vec<_>>()[..]
+                && !state.contains(['p', 's', 'c', 'd'])
+            {
+                self.domids.entry(name.to_owned()).or_default().insert(domid.parse()?);
+            }
+        }
+        self.rig.until("all guests that run have come up", |rig| {
+            let counted =
+                rig.lab.run("cd /var/log/xen/console && grep -c 'pinfold-guest up' /dev/null guest-*.log; true")?;
+            let boots = |name: &str| {
+                let of = |line: &str| line.strip_prefix(&format!("guest-{name}.log:"))?.parse().ok();
+                counted.lines().find_map(of).unwrap_or(0)
+            };
+            Ok(self.domids.iter().all(|(name, domids)| boots(name) >= domids.len()))
+        })
+    }
+
+    /// A person asks the daemon what is held, and approves it.
+    fn approve(&self, object: &str) -> Result<()> {
+        let Some(("vm", name)) = object.split_once('/') else { bail!("only VMs are approved in scenarios") };
+        self.rig.start_daemon()?;
+        let mut id = None;
+        self.rig.until("something is held for it", |rig| {
+            let plan: Value = serde_json::from_str(&rig.pinfold("plan -o json")?.ok()?)?;
+            let items = plan["plan"]["items"].as_array().context("a plan has items")?;
+            let held = |item: &&Value| {
+                item["object"]["kind"] == "virtual-machine"
+                    && item["object"]["name"] == name
+                    && item["disposition"]["when"] == "held"
+            };
+            id = items.iter().find(held).and_then(|item| item["id"].as_str().map(str::to_owned));
+            Ok(id.is_some())
+        })?;
+        let id = id.context("an item has an id")?;
+        self.rig.pinfold(&format!("approve {id} --reason test"))?.ok()?;
+        self.rig.kill_daemon()
+    }
+
+    fn event(&mut self, event: &Event) -> Result<()> {
+        match event {
+            Event::HostReboot => self.rig.lab.reboot()?,
+            Event::PowerLoss => self.rig.lab.power_loss()?,
+            Event::NextOperation(fault) => return self.next_operation(fault),
+            _ => return events::happen(self, event),
+        }
+        self.has_xenstore = true;
+        self.domids.clear();
+        self.rig.lab.run("rm -f /var/log/xen/console/guest-*")?;
+        events::make_bridges(self)
+    }
+
+    /// The next operation dies at a point.
+    fn next_operation(&self, fault: &Fault) -> Result<()> {
+        let at = match fault.die_at {
+            Some(Point::CpupoolCreated) => "after:xc_cpupool_create:1",
+            Some(Point::DomainCreated) => "after:xc_domain_create:1",
+            Some(Point::DomainMarked) => "after:xs_transaction_end:1",
+            Some(Point::ConsoleReady) => "after:libxl_domain_create_new:1",
+            _ => bail!("real Xen does not do {fault:?} on order"),
+        };
+        arm(&self.rig, at)
+    }
+
+    /// Runs a command that must succeed.
+    pub(crate) fn run(&self, command: &str) -> Result<String, LabError> {
+        self.rig.lab.run(command)
+    }
+}
