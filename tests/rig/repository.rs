@@ -28,7 +28,7 @@ impl Rig {
              mkdir -p /etc/pinfold /srv/disks /root/.ssh\n\
              test -e /etc/pinfold/key || ssh-keygen -q -t ed25519 -N '' -f /etc/pinfold/key\n\
              cat /etc/pinfold/key.pub >> /root/.ssh/authorized_keys\n\
-             ssh-keyscan -H 127.0.0.1 > /etc/pinfold/known_hosts 2>/dev/null\n\
+             echo \"127.0.0.1 $(cat /etc/ssh/ssh_host_ed25519_key.pub)\" > /etc/pinfold/known_hosts\n\
              git config --global user.name Alice; git config --global user.email alice@example.org\n\
              git config --global init.defaultBranch main; git config --global advice.detachedHead false\n\
              git init -q --bare /srv/config.git\n\
