@@ -174,11 +174,11 @@ impl Host {
         self.wait_for("the domain is gone", uuid, |domain| domain.is_none())
     }
 
-    /// What a failed or ended domain may leave: domains, backends, files of libxl, loop devices.
+    /// What a failed or ended domain may leave: domains, backends, files of libxl (dom0 has some of its own), loop devices.
     pub(crate) fn remains(&self) -> Result<String> {
         let list = "xl list | tail -n +3; \
             for kind in vbd vif; do xenstore-ls /local/domain/0/backend/$kind 2>/dev/null | grep -E '^ [0-9]+'; done; \
-            ls /var/lib/xen | grep userdata; losetup -a; true";
+            ls /var/lib/xen | grep -E '^userdata-[a-z]+\\.[1-9]'; losetup -a; true";
         Ok(self.lab.run(list)?)
     }
 }

@@ -49,7 +49,12 @@ impl Status {
 
     /// A condition of a VM as `status reason: message`, when the VM has it.
     pub fn vm_condition(&self, name: &str, kind: &str) -> Option<String> {
-        let found = condition(self.object("virtual-machine", name)?, kind)?;
+        self.condition("virtual-machine", name, kind)
+    }
+
+    /// A condition of an object as `status reason: message`, when the object has it.
+    pub fn condition(&self, object: &str, name: &str, kind: &str) -> Option<String> {
+        let found = condition(self.object(object, name)?, kind)?;
         let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
         Some(format!("{} {}: {}", text("status"), text("reason"), text("message")))
     }

@@ -212,6 +212,8 @@ fn as_told(shown: &str) -> String {
     let lines = shown.lines().filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
+            // A cpupool without pCPUs has nothing behind its name.
+            ["pool", name] => Some(format!("pool {name}: ")),
             ["pool", name, cpus] if name != "Name" => Some(format!("pool {name}: {}", set(cpus))),
             ["domain", name, domid, _, _, state, _, pool] if domid != "0" && domid != "ID" => {
                 Some(format!("domain {name}: {pool}{}", if state.contains('p') { " paused" } else { "" }))
