@@ -16,7 +16,7 @@ use crate::text::Text;
 use crate::units::Name;
 use crate::yaml;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Every manifest of a configuration, as written.
 #[derive(Debug, Default)]
@@ -32,9 +32,16 @@ pub(crate) struct Documents {
     pub(crate) loose: Vec<Reference>,
     /// Some file could not be read at all: what it declares is unknown, so nothing can be said to be missing.
     pub(crate) has_unreadable: bool,
+    /// Every word of files that are text and no YAML: what such a file declares stands in it somewhere.
+    pub(crate) broken_words: BTreeSet<String>,
 }
 
 impl Documents {
+    /// Whether a file whose documents are not known may be where this name, or this kind, is declared.
+    pub(crate) fn may_be_declared(&self, word: &str) -> bool {
+        self.has_unreadable || self.broken_words.contains(word)
+    }
+
     fn count(&self) -> usize {
         let Self { pools, hosts, networks, partitions, vms, .. } = self;
         pools.len() + hosts.len() + networks.len() + partitions.len() + vms.len()
@@ -63,7 +70,8 @@ pub(crate) fn read(index: usize, text: &Text<'_>, documents: &mut Documents, fin
     let nodes = match yaml::parse(text.content) {
         Ok(nodes) => nodes,
         Err(error) => {
-            documents.has_unreadable = true;
+            let words = text.content.split(|char: char| !char.is_alphanumeric() && char != '-');
+            documents.broken_words.extend(words.filter(|word| !word.is_empty()).map(str::to_owned));
             let mut finding = Finding::error("yaml", error.message).at(text.location(error.bytes.unwrap_or_default()));
             finding.help.extend(error.help.map(str::to_owned));
             findings.push(finding);

@@ -76,7 +76,7 @@ fn the_pool(scene: &Scene<'_>, findings: &mut Vec<Finding>) -> Option<Pool> {
     let mut declared: Vec<_> =
         declared.flat_map(|((_, name), places)| places.iter().map(move |place| (*place, name))).collect();
     declared.sort_by_key(|(place, _)| (place.text, place.bytes));
-    if declared.is_empty() && !scene.documents.has_unreadable {
+    if declared.is_empty() && !scene.documents.may_be_declared(Kind::Pool.as_str()) {
         let finding = Finding::error("no-pool", "the configuration has no Pool; it needs exactly one");
         findings.push(finding.help("`pinfold init` writes a first configuration"));
     }

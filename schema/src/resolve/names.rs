@@ -49,7 +49,7 @@ fn unknown(scene: &Scene<'_>, from: &Name, kind: Kind, name: &Name, place: Place
     let declared = &scene.documents.declared;
     // Without any pool, that is the finding, and not every host's reference to it.
     let is_told = kind == Kind::Pool && !declared.keys().any(|(kind, _)| *kind == Kind::Pool);
-    if scene.documents.has_unreadable || is_told || declared.contains_key(&(kind, name.clone())) {
+    if is_told || declared.contains_key(&(kind, name.clone())) || scene.documents.may_be_declared(name.as_str()) {
         return None;
     }
     let known: Vec<_> = declared.keys().filter(|(other, _)| *other == kind).map(|(_, name)| name.as_str()).collect();
@@ -60,9 +60,12 @@ fn unknown(scene: &Scene<'_>, from: &Name, kind: Kind, name: &Name, place: Place
         Kind::CorePartition => "unknown-partition",
         Kind::VirtualMachine => "unknown-vm",
     };
+    let all_are_known = scene.documents.broken_words.is_empty();
     // A long list of names helps nobody; the nearest one does.
     let help = match suggest::nearest(name.as_str(), known.iter().copied()).as_slice() {
-        [] if known.len() > 10 => format!("declare the {}, or correct the name", kind.noun()),
+        [] if known.len() > 10 || known.is_empty() && !all_are_known => {
+            format!("declare the {}, or correct the name", kind.noun())
+        }
         _ => suggest::help(name.as_str(), &known),
     };
     let finding = Finding::error(code, format!("`{from}` uses {} `{name}`, which no manifest declares", kind.noun()));
