@@ -1,6 +1,6 @@
 //! VMs of this host: by what is found of each, to what is done next.
 
-use crate::config::Power;
+use crate::config::{Power, VmConfig};
 use crate::consent::{Fate, removal_id};
 use crate::create::Budget;
 use crate::draft::{Draft, Rank};
@@ -39,7 +39,10 @@ pub(crate) fn plan_vm(cx: &Context, subject: &Subject, budget: &mut Budget) -> (
         drafts.push(draft.reason("nothing declares it").held(until));
     }
     let intentions = intentions(world, subject, &mut drafts);
-    let report = report(world, subject);
+    let mut report = report(world, subject);
+    if let Some(crowd) = crowd(cx, &intentions.config) {
+        report.fact("contention", crowd);
+    }
     let mut planning = Planning { cx, world, subject, intentions, report, drafts };
     planning.plan(budget);
     (planning.drafts, planning.report)
@@ -195,6 +198,14 @@ fn report(world: &World, subject: &Subject) -> Report {
         domain_facts(world, domain, &mut report);
     }
     report
+}
+
+/// What an administrator of a partition should know: vCPUs of one VM that wait for each other. It is no mistake, so it is only shown.
+fn crowd(cx: &Context, config: &VmConfig) -> Option<String> {
+    let place = cx.layout.place(config.partition.as_ref()?)?;
+    let (vcpus, pcpus) = (config.vcpus_online, place.cpus.len());
+    let is_crowded = usize::try_from(vcpus).is_ok_and(|vcpus| vcpus > pcpus) && pcpus > 0;
+    is_crowded.then(|| format!("its {vcpus} vCPUs wait for each other: its partition has {pcpus} pCPU(s)"))
 }
 
 fn power_text(subject: &Subject, domain: &Domain) -> String {

@@ -277,3 +277,14 @@ fn a_partition_that_replaces_another_takes_its_cores_and_guests_or_says_who_must
       vm/erp change [spec.cpu.partition b -> c] (Commit; it is not as declared) waits: cp/c: cp/b cannot give up its cores, and no core is free to swap through; stop domain erp (domid 1) for the time of the change, or leave one of the cores in place
     ");
 }
+
+#[test]
+fn a_vm_with_more_vcpus_than_its_partition_has_pcpus_is_told_so_and_runs() {
+    let stage = stage(&(cp("a", &[2]) + &cp("b", &[3, 4]) + &inside("erp", "a") + &inside("crm", "b")));
+    let contention = |name: &str| {
+        let status = stage.plan().objects.into_iter().find(|status| status.object.to_string() == name).unwrap();
+        status.facts.into_iter().find(|(fact, _)| fact == "contention").map(|(_, said)| said)
+    };
+    assert_snapshot!(contention("vm/erp").unwrap(), @"its 2 vCPUs wait for each other: its partition has 1 pCPU(s)");
+    assert_eq!(contention("vm/crm"), None);
+}
