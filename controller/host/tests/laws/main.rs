@@ -76,6 +76,18 @@ proptest! {
         rest(&mut stage)?;
     }
 
+    /// Where nobody but pinfold touches the host, nothing is taken for somebody else's doing.
+    #[test]
+    fn what_a_commit_does_is_no_drift(before in layout(), after in layout()) {
+        let after = Layout { cores: before.cores, threads: before.threads, ..after }.fitted();
+        let mut stage = Stage::new(before.host());
+        for layout in [&before, &after, &before] {
+            stage.commit(manifests(layout));
+            rest(&mut stage)?;
+        }
+        prop_assert!(!stage.transcript.contains(" drift "), "{}", stage.transcript);
+    }
+
     /// A record that cannot be read stops everything about its VM, and nothing else; and it is never overwritten.
     #[test]
     fn nothing_harms_what_is_unknown(layout in layout(), which in any::<prop::sample::Index>(), removed in any::<bool>()) {
