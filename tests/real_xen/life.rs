@@ -108,6 +108,7 @@ fn pvh_guest_lives(host: &Host, fast: &ShapeCpupool) -> Result<()> {
     host.done(create(&config))?;
     let domain = host.living(uuid)?;
     assert_eq!((domain.kind, masks(&domain)), (Some(DomainKind::Pvh), vec!["3".to_owned(), "3".to_owned()]));
+    assert_eq!(domain.vcpus_asked, Some(1));
     host.wait_for_boot("pvh")?;
     let target = target(&domain);
 
@@ -136,6 +137,10 @@ fn pvh_guest_lives(host: &Host, fast: &ShapeCpupool) -> Result<()> {
     })?;
     // Its second vCPU stays off: a PVH guest starts only those that it was booted with.
     assert_eq!(online(&domain), [true, false]);
+
+    assert_eq!(domain.vcpus_asked, Some(2));
+    host.lab.run("xl vcpu-set pvh-renamed 1")?;
+    assert_eq!(host.living(uuid)?.vcpus_asked, Some(1), "what other hands ask for is seen");
 
     // Another UUID behind the number: nothing is done.
     let mut stranger = target;

@@ -274,19 +274,17 @@ fn memory(planning: &mut Planning, domain: &Domain) {
     planning.attempt_live(draft, Request::SetMemory { target: target(domain), memory_kib: wanted }, &[Group::Memory]);
 }
 
-/// vCPUs in use are asked for once: a guest may ignore that, and asking again would not help.
+/// What the guest is asked for is what counts, not what it makes of it: a guest may ignore that, and asking again would not help.
 fn vcpus(planning: &mut Planning, domain: &Domain) {
-    let (Some(record), Reading::Known(vcpus)) = (planning.subject.record, &domain.vcpus) else { return };
+    let (Some(asked), Reading::Known(vcpus)) = (domain.vcpus_asked, &domain.vcpus) else { return };
     let wanted = planning.intentions.config.vcpus_online;
-    let online = vcpus.iter().filter(|vcpu| vcpu.online).count();
-    let asked = record.wanted.vcpus_online == wanted;
     let fits = usize::try_from(wanted).is_ok_and(|wanted| wanted <= vcpus.len());
-    if asked || !fits || usize::try_from(wanted) == Ok(online) {
+    if asked == wanted || !fits {
         return;
     }
     let change =
-        Change { field: "spec.vcpus.online".to_owned(), old: Some(online.to_string()), new: Some(wanted.to_string()) };
-    let draft = step(planning, Group::Vcpus, vec![change], "");
+        Change { field: "spec.vcpus.online".to_owned(), old: Some(asked.to_string()), new: Some(wanted.to_string()) };
+    let draft = step(planning, Group::Vcpus, vec![change], "its number of vCPUs was changed outside pinfold");
     planning.attempt_live(draft, Request::SetVcpus { target: target(domain), online: wanted }, &[Group::Vcpus]);
 }
 

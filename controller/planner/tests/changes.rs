@@ -54,18 +54,39 @@ fn live_changes_go_one_at_a_time_without_a_restart() {
     ~ vm/web                   change    live        commit    waiting
         because it is not as declared
         waits: vm/web: change
-        ~ spec.vcpus.online  1 -> 4
+        ~ spec.vcpus.online  2 -> 4
     0 to create, 3 to change, 0 to remove or stop. 1 now, 2 waiting, 0 held, 0 at next start.
     ");
     assert_snapshot!(stage.converge(), @r"
     1 vm/web change [spec.cpu.weight 256 -> 512, spec.cpu.cap 0 -> 150] (Commit; it is not as declared) now do set-sched
     2 vm/web change [spec.memory.target 128Mi -> 256Mi] (Commit; it is not as declared) now do set-memory
-    3 vm/web change [spec.vcpus.online 1 -> 4] (Commit; it is not as declared) now do set-vcpus
+    3 vm/web change [spec.vcpus.online 2 -> 4] (Commit; it is not as declared) now do set-vcpus
     4 vm/web change [spec.restart on-failure -> always] (Commit; nothing on the host differs; that is recorded) now records
     ");
     stage.event(&Event::MemSet { domain: "web".to_owned(), memory_kib: 128 * 1024 });
     stage.event(&Event::VcpuSet { domain: "web".to_owned(), online: 1 });
-    assert_snapshot!(stage.converge(), @" 1 vm/web repair [spec.memory.target 128Mi -> 256Mi] (Drift; its memory target was changed outside pinfold) now do set-memory");
+    assert_snapshot!(stage.converge(), @r"
+    1 vm/web repair [spec.memory.target 128Mi -> 256Mi] (Drift; its memory target was changed outside pinfold) now do set-memory
+    2 vm/web repair [spec.vcpus.online 1 -> 4] (Drift; its number of vCPUs was changed outside pinfold) now do set-vcpus
+    ");
+}
+
+#[test]
+fn a_guest_that_ignores_how_many_vcpus_it_is_to_use_is_asked_once() {
+    let mut stage = stage(&vm_sized("web", "{online: 1, max: 2}", "128Mi", ""));
+    stage.event(
+        &serde_json::from_value(serde_json::json!({"guest-behaves": {"name": "web", "guest": {"ignores": ["vcpus"]}}}))
+            .unwrap(),
+    );
+    stage.commit(&(base("") + &vm_sized("web", "2", "128Mi", "")));
+    assert_snapshot!(stage.converge(), @r"
+    1 vm/web change [spec.vcpus.online 1 -> 2] (Commit; it is not as declared) now do set-vcpus
+    2 vm/web settle (Commit; nothing on the host differs; that is recorded) now records
+    ");
+    assert_snapshot!(stage.status("vm/web"), @r"
+    vm/web: running
+      Ready True AsDeclared: as commit c20000000000 says
+    ");
 }
 
 #[test]

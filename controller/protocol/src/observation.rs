@@ -132,6 +132,10 @@ pub struct Domain {
     pub poolid: Option<u32>,
     /// Its vCPUs.
     pub vcpus: Reading<Vec<Vcpu>>,
+    /// How many of them the guest is asked to use (`cpu/N/availability` in xenstore). What it makes of that is in `vcpus`. `None` when
+    /// xenstore does not say, and for domains without our mark, which are not asked.
+    #[serde(default)]
+    pub vcpus_asked: Option<u32>,
     /// Memory.
     pub memory: DomainMemory,
     /// Scheduler parameters.

@@ -95,6 +95,7 @@ fn list_domain(domid: u32, domain: &Domain) -> protocol::Domain {
         state: domain.state(),
         poolid: (!dying).then_some(domain.poolid),
         vcpus: read_vcpus(domain),
+        vcpus_asked: store.filter(|store| store.mark.is_some()).map(|store| store.vcpus_online),
         memory: DomainMemory {
             current_kib: domain.current_kib,
             target_kib: store.map(|store| store.target_kib),

@@ -57,6 +57,10 @@ fn domain(xen: &Xen, backends: &Backends, info: &sys::libxl_dominfo) -> Result<D
     };
     let name = store.read(&format!("{home}/name"))?;
     let Origin { kind, mark, ready, .. } = origin(xen, info, name.is_some())?;
+    let vcpus_asked = match mark {
+        Some(_) => vcpus_asked(store, &home)?,
+        None => None,
+    };
     Ok(Domain {
         domid,
         uuid: uuid_of(info.uuid),
@@ -71,6 +75,7 @@ fn domain(xen: &Xen, backends: &Backends, info: &sys::libxl_dominfo) -> Result<D
             Ok(vcpus) => Reading::Known(vcpus.readings().map(|(id, online, hard)| Vcpu { id, online, hard }).collect()),
             Err(failure) => Reading::unknown("VcpusUnreadable", failure.to_string()),
         },
+        vcpus_asked,
         memory: DomainMemory {
             current_kib: info.current_memkb,
             target_kib: kib("target")?,
@@ -86,6 +91,17 @@ fn domain(xen: &Xen, backends: &Backends, info: &sys::libxl_dominfo) -> Result<D
         nics: backends.nics(store, domid)?,
         cpu_time_ns: info.cpu_time,
     })
+}
+
+/// How many vCPUs the guest is asked to use: libxl writes a node for each that the domain was built with (`libxl__build_post`, libxl_dom.c),
+/// and changes them on request (`libxl_set_vcpuonline`).
+fn vcpus_asked(store: &Store, home: &str) -> Result<Option<u32>, Failure> {
+    let mut asked = None;
+    for vcpu in store.names(&format!("{home}/cpu"))? {
+        let Some(text) = store.read(&format!("{home}/cpu/{vcpu}/availability"))? else { continue };
+        *asked.get_or_insert(0) += u32::from(text == "online");
+    }
+    Ok(asked)
 }
 
 /// `XEN_INVALID_MAX_VCPU_ID` (xen/include/public/domctl.h).
