@@ -3,7 +3,7 @@
 use crate::api::view::{ConditionView, ObjectView};
 use crate::reconcile::Snapshot;
 use jiff::Timestamp;
-use planner::{ConditionKind, Disposition, Effect, ObjectKind, Truth};
+use planner::{ConditionKind, Disposition, ObjectKind, Truth};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -65,9 +65,8 @@ fn seconds_since(since: Timestamp, now: Timestamp) -> f64 {
 }
 
 fn passes(registry: &mut Registry, snapshot: &Snapshot, now: Timestamp) {
-    let counts = snapshot.counts;
-    registry.register("reconcile_passes", "Passes since the daemon started", ConstCounter::new(counts.passes));
-    registry.register("reconcile_duration_seconds", "Time spent in passes", ConstCounter::new(counts.pass_seconds));
+    let seconds = snapshot.counts.pass_seconds.clone();
+    registry.register("reconcile_duration_seconds", "How long passes take, since the daemon started", seconds);
     gauge(
         registry,
         "observe_age_seconds",
@@ -152,26 +151,15 @@ fn items(registry: &mut Registry, snapshot: &Snapshot) {
             Disposition::Held { .. } => "held",
             Disposition::Waiting { .. } => "waiting",
         };
-        let labels = ItemLabels { effect: effect(item.effect).to_owned(), disposition: disposition.to_owned() };
+        let labels =
+            ItemLabels { effect: planner::render::effect(item.effect).to_owned(), disposition: disposition.to_owned() };
         items.get_or_create(&labels).inc();
     }
     registry.register("plan_items", "Items of the plan", items);
 }
 
-fn effect(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Create => "create",
-        Effect::Live => "live",
-        Effect::Restart => "restart",
-        Effect::Stop => "stop",
-        Effect::Recreate => "recreate",
-        Effect::Delete => "delete",
-        Effect::CreateOnly => "create-only",
-    }
-}
-
 fn operations(registry: &mut Registry, snapshot: &Snapshot, now: Timestamp) {
-    let counts = snapshot.counts;
+    let counts = &snapshot.counts;
     registry.register(
         "operations_started",
         "Operations started since the daemon started",

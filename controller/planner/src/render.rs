@@ -99,7 +99,8 @@ pub fn doing(action: Action) -> &'static str {
     }
 }
 
-fn effect(effect: Effect) -> &'static str {
+/// An effect in one word.
+pub fn effect(effect: Effect) -> &'static str {
     match effect {
         Effect::Create => "create",
         Effect::Live => "live",

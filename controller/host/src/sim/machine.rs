@@ -81,16 +81,12 @@ impl Machine {
     pub fn new(host: HostFile, now: Timestamp, disk: Arc<dyn Disk>) -> Result<Self, SimError> {
         let world = World::new(host).map_err(SimError::Description)?;
         let state = State { epoch: now, world, workers: Vec::new() };
-        Ok(Self {
-            state,
-            disk,
-            keep: None,
-            kept_at: None,
-            said: BTreeMap::new(),
-            watch: None,
-            points: 0,
-            kill_at: None,
-        })
+        Ok(Self::in_state(state, disk))
+    }
+
+    /// A machine without workers' words, and nobody who looks.
+    fn in_state(state: State, disk: Arc<dyn Disk>) -> Self {
+        Self { state, disk, keep: None, kept_at: None, said: BTreeMap::new(), watch: None, points: 0, kill_at: None }
     }
 
     /// The machine that is kept in a file, or a new one, which is kept there from now on.
@@ -99,16 +95,7 @@ impl Machine {
             Ok(text) => {
                 let state = serde_json::from_slice(&text)
                     .map_err(|error| SimError::Kept { path: path.to_owned(), source: error.into() })?;
-                Self {
-                    state,
-                    disk,
-                    keep: None,
-                    kept_at: None,
-                    said: BTreeMap::new(),
-                    watch: None,
-                    points: 0,
-                    kill_at: None,
-                }
+                Self::in_state(state, disk)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::new(host, now, disk)?,
             Err(source) => return Err(SimError::Kept { path: path.to_owned(), source }),

@@ -97,11 +97,10 @@ impl Driver {
         self.take_source(now);
         let observed = Arc::new(self.parts.host.observe(&self.in_force.interest()));
         let plan = Arc::new(planner::plan(self.in_force.desired(), &observed));
-        self.counts.passes += 1;
         self.publish(&observed, &plan);
         self.start(&plan, observed.now);
         self.last_pass = began.elapsed();
-        self.counts.pass_seconds += self.last_pass.as_secs_f64();
+        self.counts.pass_seconds.observe(self.last_pass.as_secs_f64());
         self.wait(&plan, observed.now)
     }
 
@@ -222,7 +221,7 @@ impl Driver {
             plan: Arc::clone(plan),
             objects: Arc::new(objects),
             source: self.in_force.view(&self.parts.settings, &self.parts.watcher.fetches()),
-            counts: self.counts,
+            counts: self.counts.clone(),
         };
         self.parts.published.send_replace(Some(Arc::new(snapshot)));
     }

@@ -3,6 +3,7 @@
 use crate::api::view::{ObjectView, SourceView};
 use jiff::Timestamp;
 use planner::{Observed, Plan};
+use prometheus_client::metrics::histogram::Histogram;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,14 +27,21 @@ pub struct Snapshot {
 }
 
 /// What is counted since the daemon started.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Counts {
-    /// Passes.
-    pub passes: u64,
-    /// Time spent in passes.
-    pub pass_seconds: f64,
+    /// How long passes take, in seconds. Shared: a snapshot's own pass counts in it as soon as it is over.
+    pub pass_seconds: Histogram,
     /// Operations started.
     pub operations_started: u64,
     /// Operations that could not be started.
     pub operations_refused: u64,
+}
+
+/// From a pass on an idle host to one that waits out the deadline of a host that gives no answer, in seconds.
+const PASS_BUCKETS: [f64; 9] = [0.002, 0.005, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0];
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self { pass_seconds: Histogram::new(PASS_BUCKETS), operations_started: 0, operations_refused: 0 }
+    }
 }

@@ -171,6 +171,10 @@ fn whoever_may_read_may_not_change() {
         metrics.contains("pinfold_condition{kind=\"vm\",name=\"web\",type=\"Ready\",status=\"true\"} 1"),
         "{metrics}"
     );
+    for bound in ["0.05", "+Inf"] {
+        let bucket = format!("pinfold_reconcile_duration_seconds_bucket{{le=\"{bound}\"}} ");
+        assert!(metrics.contains(&bucket), "{metrics}");
+    }
     assert!(metrics.ends_with("# EOF\n"), "{metrics}");
     assert!(site.http("pinfold.sock", "POST /v1/sync").0.contains("404"), "the socket for reading knows no verbs");
     assert!(site.http("pinfold-admin.sock", "POST /v1/sync").0.contains("200"));

@@ -4,6 +4,8 @@
 
 mod access;
 mod deletion;
+#[path = "../common/entry.rs"]
+mod entry;
 mod first_start;
 mod git_fails;
 mod life;

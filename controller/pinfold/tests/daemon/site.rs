@@ -1,6 +1,7 @@
 //! A host with a daemon, a repository, and hands: everything a test needs, in a folder of its own.
 
-use git2::{IndexEntry, IndexTime, Oid, Repository, Signature};
+use super::entry::entry;
+use git2::{Oid, Repository, Signature};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -304,31 +305,13 @@ fn write(git: &Repository, message: &str, files: &[(String, Option<String>)], pa
     }
     for (path, content) in files {
         match content {
-            Some(text) => index.add(&entry(path, git.blob(text.as_bytes()).unwrap())).unwrap(),
+            Some(text) => index.add(&entry(path.as_bytes(), 0o100_644, git.blob(text.as_bytes()).unwrap())).unwrap(),
             None => index.remove_path(Path::new(path)).unwrap(),
         }
     }
     let tree = git.find_tree(index.write_tree_to(git).unwrap()).unwrap();
     let who = Signature::now("Alice", "alice@example.org").unwrap();
     git.commit(None, &who, &who, message, &tree, &parent.into_iter().collect::<Vec<_>>()).unwrap()
-}
-
-fn entry(path: &str, id: Oid) -> IndexEntry {
-    let zero = IndexTime::new(0, 0);
-    IndexEntry {
-        ctime: zero,
-        mtime: zero,
-        dev: 0,
-        ino: 0,
-        mode: 0o100_644,
-        uid: 0,
-        gid: 0,
-        file_size: 0,
-        id,
-        flags: 0,
-        flags_extended: 0,
-        path: path.as_bytes().to_vec(),
-    }
 }
 
 /// A string as it is, anything else as JSON.

@@ -1,6 +1,7 @@
 //! Repositories to fetch from, and the state directory of a daemon that does.
 
-use git2::{IndexEntry, IndexTime, ObjectType, Oid, Signature};
+use super::entry::entry;
+use git2::{ObjectType, Oid, Signature};
 use pinfold::source::{
     Accept, Accepted, CommitId, Considered, FetchError, Fetched, Fetcher, Location, Mirror, Settings, SubPath, commit,
     consider, prepare,
@@ -152,24 +153,6 @@ impl Origin {
         raw.extend_from_slice(blob.as_bytes());
         let tree = odb.write(ObjectType::Tree, &raw).unwrap();
         self.write("refs/heads/main", "raw name", tree, &[&parent])
-    }
-}
-
-fn entry(path: &[u8], mode: u32, id: Oid) -> IndexEntry {
-    let zero = IndexTime::new(0, 0);
-    IndexEntry {
-        ctime: zero,
-        mtime: zero,
-        dev: 0,
-        ino: 0,
-        mode,
-        uid: 0,
-        gid: 0,
-        file_size: 0,
-        id,
-        flags: 0,
-        flags_extended: 0,
-        path: path.to_vec(),
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../common/entry.rs"]
+mod entry;
 mod faults;
 mod fixture;
 mod https;
