@@ -17,6 +17,13 @@ use crate::units::Name;
 use crate::yaml;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
+use std::thread;
+
+/// Files that are worth a thread.
+const FILES_OF_A_THREAD: usize = 250;
+/// The most threads that read at once, whatever the machine.
+const MAX_THREADS: usize = 8;
 
 /// Every manifest of a configuration, as written.
 #[derive(Debug, Default)]
@@ -46,6 +53,22 @@ impl Documents {
         let Self { pools, hosts, networks, partitions, vms, .. } = self;
         pools.len() + hosts.len() + networks.len() + partitions.len() + vms.len()
     }
+
+    /// Adds those of later files.
+    fn append(&mut self, later: Self) {
+        let Self { pools, hosts, networks, partitions, vms, declared, loose, has_unreadable, broken_words } = later;
+        self.pools.extend(pools);
+        self.hosts.extend(hosts);
+        self.networks.extend(networks);
+        self.partitions.extend(partitions);
+        self.vms.extend(vms);
+        for (object, places) in declared {
+            self.declared.entry(object).or_default().extend(places);
+        }
+        self.loose.extend(loose);
+        self.has_unreadable |= has_unreadable;
+        self.broken_words.extend(broken_words);
+    }
 }
 
 /// A place in one of the texts.
@@ -65,8 +88,42 @@ pub(crate) struct Reference {
     pub(crate) place: Place,
 }
 
+/// Reads all files, many of them in several threads. Everything comes in the order of the files, however many threads there are.
+pub(crate) fn read_all(texts: &[Text<'_>], findings: &mut Vec<Finding>) -> Documents {
+    let threads = (texts.len() / FILES_OF_A_THREAD).clamp(1, MAX_THREADS);
+    let size = texts.len().div_ceil(threads).max(1);
+    thread::scope(|scope| {
+        let parts: Vec<_> = (0..)
+            .step_by(size)
+            .zip(texts.chunks(size))
+            .map(|(first, part)| {
+                let read = move || read_part(first, part);
+                // Without another thread, later and in this one.
+                let spawned = thread::Builder::new().spawn_scoped(scope, read).ok();
+                move || spawned.map_or_else(read, |spawned| spawned.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            })
+            .collect();
+        let mut all = Documents::default();
+        for part in parts {
+            let (documents, found) = part();
+            all.append(documents);
+            findings.extend(found);
+        }
+        all
+    })
+}
+
+/// Reads some of the files; `first` is the index of the first of them among all.
+fn read_part(first: usize, texts: &[Text<'_>]) -> (Documents, Vec<Finding>) {
+    let (mut documents, mut findings) = (Documents::default(), Vec::new());
+    for (index, text) in (first..).zip(texts) {
+        read(index, text, &mut documents, &mut findings);
+    }
+    (documents, findings)
+}
+
 /// Reads one file.
-pub(crate) fn read(index: usize, text: &Text<'_>, documents: &mut Documents, findings: &mut Vec<Finding>) {
+fn read(index: usize, text: &Text<'_>, documents: &mut Documents, findings: &mut Vec<Finding>) {
     let nodes = match yaml::parse(text.content) {
         Ok(nodes) => nodes,
         Err(error) => {

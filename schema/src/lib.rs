@@ -58,16 +58,14 @@ pub fn read(tree: &Tree) -> Reading {
     let mut findings = Vec::new();
     let texts = tree::manifests(tree, &mut findings);
     let has_unreadable = has_error(&findings);
-    let mut documents = document::Documents { has_unreadable, ..Default::default() };
     if texts.is_empty() && !has_unreadable {
         let message = "the configuration has no manifest: no file in it ends in `.yaml` or `.yml`";
         let help = "an empty configuration never means an empty host; check the path and the branch";
         findings.push(Finding::error("empty", message).help(help));
         return Reading { desired: None, findings, sources: Sources::default() };
     }
-    for (index, text) in texts.iter().enumerate() {
-        document::read(index, text, &mut documents, &mut findings);
-    }
+    let mut documents = document::read_all(&texts, &mut findings);
+    documents.has_unreadable |= has_unreadable;
     let scene = resolve::Scene { texts: &texts, documents: &documents };
     let resolve::Resolved { desired, sources } = resolve::resolve(&scene, &mut findings);
     findings.sort_by(|a, b| a.order().cmp(&b.order()));
