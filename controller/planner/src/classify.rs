@@ -116,6 +116,10 @@ fn nic_fields(devid: usize, nic: &Nic) -> Vec<Field> {
 
 /// Every field that differs, in the order of the manifest, with what it means for a running guest.
 pub fn compare(old: &VmConfig, new: &VmConfig) -> Vec<FieldChange> {
+    // Of a thousand VMs nothing differs in most, in most passes: to say so must not take a thousand lists of texts.
+    if old == new {
+        return Vec::new();
+    }
     let (before, after) = (fields(old), fields(new));
     let value = |fields: &[Field], name: &str| {
         fields.iter().find(|(field, ..)| field == name).and_then(|(_, _, value)| value.clone())

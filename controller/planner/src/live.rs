@@ -292,6 +292,9 @@ fn vcpus(planning: &mut Planning, domain: &Domain) {
 fn note(planning: &mut Planning, before: usize) {
     let Some(record) = planning.subject.record else { return };
     let steps = &planning.drafts[before..];
+    if steps.is_empty() && is_noted(planning, record) {
+        return;
+    }
     // A step that can go writes its own part; the rest follows when it is done.
     if steps.iter().any(|draft| draft.item.operation.is_some()) {
         return;
@@ -322,4 +325,18 @@ fn note(planning: &mut Planning, before: usize) {
         .changes(changes)
         .reason("nothing on the host differs; that is recorded");
     planning.drafts.push(draft.now(Operation::records(vec![RecordEdit::Vm(Box::new(next))])));
+}
+
+/// Whether the record says already what is wanted, when no step is to be done. Destructured whole: a new field does not compile until it is
+/// decided here.
+fn is_noted(planning: &Planning, record: &VmRecord) -> bool {
+    let VmRecord { version: _, pool_id: _, uuid: _, name: _, defaults, wanted, manifest, off_by_guest, here } = record;
+    let Here { host: _, intent: _, ended, stopping: _, backoff } = here;
+    let subject = planning.subject;
+    *defaults == subject.defaults
+        && *wanted == planning.intentions.config
+        && *manifest == subject.manifest
+        && off_by_guest.is_none()
+        && ended.is_none()
+        && backoff.is_none()
 }

@@ -15,6 +15,7 @@ use crate::{
 };
 use protocol::{DomainState, Reading};
 use schema::desired::Desired;
+use std::collections::BTreeMap;
 
 /// What should happen on one host, given what the commit in force says and what was found.
 ///
@@ -89,7 +90,15 @@ fn finish(world: &World, drafts: Vec<Draft>, mut reports: Vec<Report>) -> Plan {
     let commit = world.commit();
     reports.sort_by(|a, b| a.object.cmp(&b.object));
     let due = reports.iter().filter_map(|report| report.due).min();
-    let objects = reports.into_iter().map(|report| report.status(&items, commit.as_deref())).collect();
+    let mut of_object: BTreeMap<&ObjectRef, Vec<&Item>> = BTreeMap::new();
+    for item in &items {
+        of_object.entry(&item.object).or_default().push(item);
+    }
+    let status = |report: Report| {
+        let own = of_object.get(&report.object).map_or(&[][..], Vec::as_slice);
+        report.status(own, commit.as_deref())
+    };
+    let objects = reports.into_iter().map(status).collect();
     Plan { commit, items, objects, due }
 }
 

@@ -49,11 +49,10 @@ impl Report {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
-    /// The status of the object, given the items of the plan. Foreign objects have no conditions: nothing is promised about them.
-    pub(crate) fn status(self, items: &[Item], commit: Option<&str>) -> ObjectStatus {
-        let own: Vec<&Item> = items.iter().filter(|item| item.object == self.object).collect();
+    /// The status of the object, given its items of the plan. Foreign objects have no conditions: nothing is promised about them.
+    pub(crate) fn status(self, own: &[&Item], commit: Option<&str>) -> ObjectStatus {
         let foreign = matches!(self.object.kind, crate::ObjectKind::ForeignDomain | crate::ObjectKind::ForeignCpupool);
-        let conditions = if foreign { Vec::new() } else { self.conditions(&own, commit) };
+        let conditions = if foreign { Vec::new() } else { self.conditions(own, commit) };
         ObjectStatus { object: self.object, power: self.power, facts: self.facts, conditions }
     }
 

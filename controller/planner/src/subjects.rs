@@ -45,9 +45,10 @@ pub(crate) fn subjects<'a>(world: &World<'a>) -> (Vec<Subject<'a>>, Vec<Blocked>
     let mut subjects = Vec::new();
     let mut blocked = Vec::new();
     let mut seen = BTreeSet::new();
+    let owned = Owned::new(world);
     for (uuid, vm) in declared(world) {
         seen.insert(uuid);
-        match declared_subject(world, uuid, vm) {
+        match declared_subject(world, &owned, uuid, vm) {
             Ok(subject) => subjects.push(subject),
             Err(reason) => blocked.push(reason),
         }
@@ -57,7 +58,7 @@ pub(crate) fn subjects<'a>(world: &World<'a>) -> (Vec<Subject<'a>>, Vec<Blocked>
         if !seen.insert(uuid) {
             continue;
         }
-        match recorded_subject(world, uuid, reading, elsewhere.get(&uuid)) {
+        match recorded_subject(world, &owned, uuid, reading, elsewhere.get(&uuid)) {
             Ok(subject) => subjects.push(subject),
             Err(reason) => blocked.push(reason),
         }
@@ -99,7 +100,7 @@ fn vm_object(uuid: Uuid, name: String) -> ObjectRef {
     ObjectRef { kind: ObjectKind::VirtualMachine, name, uuid: Some(uuid) }
 }
 
-fn declared_subject<'a>(world: &World<'a>, uuid: Uuid, vm: &'a Vm) -> Result<Subject<'a>, Blocked> {
+fn declared_subject<'a>(world: &World<'a>, owned: &Owned<'a>, uuid: Uuid, vm: &'a Vm) -> Result<Subject<'a>, Blocked> {
     let object = vm_object(uuid, vm.name.to_string());
     let record = usable(world, &object, world.vm_record(uuid))?;
     let networks = world.desired.map(|desired| &desired.networks);
@@ -107,7 +108,7 @@ fn declared_subject<'a>(world: &World<'a>, uuid: Uuid, vm: &'a Vm) -> Result<Sub
     let (config, defaults) =
         resolve::resolve(vm, uuid, networks.unwrap_or(&empty), record.map(|record| &record.defaults));
     let manifest = digest::manifest_digest(vm);
-    let (domains, dying) = domains_of(world, uuid);
+    let (domains, dying) = owned.by(uuid);
     let name = vm.name.clone();
     Ok(Subject {
         object,
@@ -126,6 +127,7 @@ fn declared_subject<'a>(world: &World<'a>, uuid: Uuid, vm: &'a Vm) -> Result<Sub
 
 fn recorded_subject<'a>(
     world: &World<'a>,
+    owned: &Owned<'a>,
     uuid: Uuid,
     reading: &'a Reading<VmRecord>,
     elsewhere: Option<&Name>,
@@ -147,7 +149,7 @@ fn recorded_subject<'a>(
         return Err(Blocked { object, unknown: true, reason: "RecordMissing", message: String::new() });
     };
     let (fate, consent) = fate(world, &object, uuid, &record.name);
-    let (domains, dying) = domains_of(world, uuid);
+    let (domains, dying) = owned.by(uuid);
     Ok(Subject {
         object,
         uuid,
@@ -192,9 +194,24 @@ fn usable<'a>(
     }
 }
 
-fn domains_of<'a>(world: &World<'a>, uuid: Uuid) -> (Vec<&'a Domain>, Vec<&'a Domain>) {
-    let all = world.domains.unwrap_or_default().iter();
-    all.filter(|domain| world.owner(domain) == Some(uuid)).partition(|domain| lives(domain))
+/// The domains that are ours, by the VM that they are incarnations of.
+struct Owned<'a>(BTreeMap<Uuid, Vec<&'a Domain>>);
+
+impl<'a> Owned<'a> {
+    fn new(world: &World<'a>) -> Self {
+        let mut owned: BTreeMap<Uuid, Vec<&Domain>> = BTreeMap::new();
+        for domain in world.domains.unwrap_or_default() {
+            if let Some(uuid) = world.owner(domain) {
+                owned.entry(uuid).or_default().push(domain);
+            }
+        }
+        Self(owned)
+    }
+
+    /// The live ones of a VM, and those that Xen tears down.
+    fn by(&self, uuid: Uuid) -> (Vec<&'a Domain>, Vec<&'a Domain>) {
+        self.0.get(&uuid).into_iter().flatten().partition(|domain| lives(domain))
+    }
 }
 
 /// Live domains with our mark, but with neither record nor manifest.

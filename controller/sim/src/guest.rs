@@ -101,12 +101,12 @@ impl World {
         }
         let domids: Vec<u32> =
             self.domains().filter(|(_, domain)| domain.is_runnable()).map(|(domid, _)| domid).collect();
+        let mut unclaimed_kib = self.unclaimed_kib();
         for domid in domids {
-            let claimable_kib = self.claimable_kib();
-            let guest = self.host.guest(&self.domains[&domid].guest.name);
             let Some(domain) = self.domains.get_mut(&domid) else {
                 continue;
             };
+            let guest = self.host.guest(&domain.guest.name);
             let online = domain.vcpus.iter().filter(|vcpu| vcpu.online).count() as u64;
             domain.cpu_time_ns += (to_ms - from_ms) * 1_000_000 / IDLE * online;
             if !domain.guest.booted {
@@ -117,7 +117,10 @@ impl World {
             }
             if !guest.ignores.contains(&GuestRequest::Memory) {
                 let moved = |ms: u64| guest.balloon_kib_per_s.saturating_mul(ms) / 1000;
+                let claimable_kib = u64::try_from(unclaimed_kib).unwrap_or(0);
+                let before_kib = domain.current_kib;
                 follow_memory(domain, moved(to_ms) - moved(from_ms), claimable_kib);
+                unclaimed_kib += i128::from(before_kib) - i128::from(domain.current_kib);
             }
         }
         self.now_ms = to_ms;

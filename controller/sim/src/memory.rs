@@ -1,5 +1,6 @@
 //! Who has the host's memory.
 
+use crate::description::HostMemory;
 use crate::world::World;
 use protocol::{DomainConfig, DomainKind, MemoryNeed};
 
@@ -19,8 +20,15 @@ impl World {
 
     /// Memory that a claim can really have.
     pub(crate) fn claimable_kib(&self) -> u64 {
+        u64::try_from(self.unclaimed_kib()).unwrap_or(0)
+    }
+
+    /// Memory that nobody has and that is not dirty; less than nothing when more is promised than there is.
+    pub(crate) fn unclaimed_kib(&self) -> i128 {
+        let HostMemory { total_kib, xen_kib } = self.host.memory;
+        let domains: u64 = self.domains.values().map(|domain| domain.current_kib + domain.overhead_kib).sum();
         let dirty: u64 = self.dirty.iter().map(|(_, kib)| kib).sum();
-        self.free_memory_kib().saturating_sub(dirty)
+        i128::from(total_kib) - i128::from(xen_kib) - i128::from(domains) - i128::from(dirty)
     }
 }
 
