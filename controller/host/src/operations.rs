@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use planner::observed::UnderWay;
 use planner::record::RECORD_VERSION;
 use planner::{Disposition, Item, Work};
-use protocol::{Done, Failure, FailureKind, Outcome, Reading, Request};
+use protocol::{Done, Failure, FailureKind, Outcome, Reading, Request, Took};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use uuid::Uuid;
@@ -42,6 +42,8 @@ pub(crate) struct End {
     pub(crate) result: Result<Done, Failure>,
     /// What libxl logged meanwhile.
     pub(crate) log: Vec<String>,
+    /// How long it took, when its worker lived to say so.
+    pub(crate) took: Option<Took>,
 }
 
 /// Whether work goes on after a start.
@@ -55,13 +57,13 @@ pub(crate) enum Started {
 
 impl From<Outcome> for End {
     fn from(outcome: Outcome) -> Self {
-        Self { result: outcome.result, log: outcome.log }
+        Self { result: outcome.result, log: outcome.log, took: outcome.took }
     }
 }
 
 impl From<Failure> for End {
     fn from(failure: Failure) -> Self {
-        Self { result: Err(failure), log: Vec::new() }
+        Self { result: Err(failure), log: Vec::new(), took: None }
     }
 }
 
@@ -174,7 +176,7 @@ fn end_of(store: &Store, workers: &mut dyn Workers, order: &OrderFile, now: Time
     match &order.operation.work {
         // Found by another daemon than the one that began it. Both may be done again.
         Work::Trash { .. } => Some(trash(store, &order.operation.work)),
-        Work::Records => Some(End { result: Ok(Done::default()), log: Vec::new() }),
+        Work::Records => Some(done()),
         Work::Xen(_) => match workers.fate(store, order, now) {
             Fate::Working => None,
             Fate::Ended(end) => Some(end),
@@ -199,6 +201,7 @@ fn settle(store: &Store, order: &OrderFile, end: &End, now: Timestamp) -> Result
         action: order.action,
         failure: end.result.as_ref().err().cloned(),
         log: bounded(&end.log),
+        took: end.took,
     };
     store.journal(&entry(order, now, event))?;
     store.close_order(order.id)
@@ -209,9 +212,14 @@ fn trash(store: &Store, work: &Work) -> End {
         return Failure::new(FailureKind::Refused, "trash", "this work is another").into();
     };
     match store.trash(*uuid, name, *purge_after) {
-        Ok(()) => End { result: Ok(Done::default()), log: Vec::new() },
+        Ok(()) => done(),
         Err(error) => Failure::new(FailureKind::Refused, "rename", error.chain()).into(),
     }
+}
+
+/// The end of what no worker did.
+fn done() -> End {
+    End { result: Ok(Done::default()), log: Vec::new(), took: None }
 }
 
 /// Log lines that a record and a condition can hold: the last ones, which tell the cause.

@@ -93,6 +93,18 @@ pub struct Outcome {
     pub result: Result<Done, Failure>,
     /// What libxl logged meanwhile, oldest first, bounded.
     pub log: Vec<String>,
+    /// How long it took; `None` in an outcome that an older worker left behind.
+    #[serde(default)]
+    pub took: Option<Took>,
+}
+
+/// How long an operation took, and how much of it is not ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Took {
+    /// Milliseconds of the worker, its waiting for locks included.
+    pub total_ms: u64,
+    /// Milliseconds of these within calls of libxl.
+    pub libxl_ms: u64,
 }
 
 /// What an operation reports when it succeeded.

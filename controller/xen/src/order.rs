@@ -9,16 +9,18 @@
 
 use crate::xen::Xen;
 use crate::{complain, hello, lock, say};
-use protocol::{Done, Failure, FailureKind, Hello, Order, Outcome, PROTOCOL};
+use protocol::{Done, Failure, FailureKind, Hello, Order, Outcome, PROTOCOL, Took};
 use std::fs::{self, File};
 use std::io::{self, BufRead, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// What hotplug scripts and helpers find programs in; libxl hands our environment down to them.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Runs the mode. The error is one of this process; what failed in the operation is in the outcome.
 pub(crate) fn run() -> io::Result<()> {
+    let began = Instant::now();
     let hello = hello::hello();
     say(&hello)?;
     let mut line = String::new();
@@ -28,8 +30,9 @@ pub(crate) fn run() -> io::Result<()> {
     }
     let order: Order = serde_json::from_str(&line)?;
     stand_alone();
-    let (result, log) = carry_out(&hello, &order);
-    let outcome = Outcome { operation: order.operation, request: order.request, result, log };
+    let Work { result, log, in_libxl } = carry_out(&hello, &order);
+    let took = Took { total_ms: ms(began.elapsed()), libxl_ms: ms(in_libxl) };
+    let outcome = Outcome { operation: order.operation, request: order.request, result, log, took: Some(took) };
     let written = write(Path::new(&order.outcome), &outcome);
     if let Err(error) = &written {
         complain(&format!("{}: {error}", order.outcome));
@@ -39,8 +42,16 @@ pub(crate) fn run() -> io::Result<()> {
     written.or(said)
 }
 
+/// What came of an order.
+struct Work {
+    result: Result<Done, Failure>,
+    log: Vec<String>,
+    /// Time within calls of libxl.
+    in_libxl: Duration,
+}
+
 /// Carries out the order under its locks, which are held until this returns.
-fn carry_out(hello: &Hello, order: &Order) -> (Result<Done, Failure>, Vec<String>) {
+fn carry_out(hello: &Hello, order: &Order) -> Work {
     let opened = check_protocol(order)
         .and_then(|()| hello::check(hello))
         .and_then(|()| lock::take(order))
@@ -48,10 +59,14 @@ fn carry_out(hello: &Hello, order: &Order) -> (Result<Done, Failure>, Vec<String
     match opened {
         Ok((_locks, mut xen)) => {
             let result = operation::run(&mut xen, &order.request);
-            (result, xen.libxl.log_lines())
+            Work { result, log: xen.libxl.log_lines(), in_libxl: xen.libxl.time_within() }
         }
-        Err(failure) => (Err(failure), Vec::new()),
+        Err(failure) => Work { result: Err(failure), log: Vec::new(), in_libxl: Duration::ZERO },
     }
+}
+
+fn ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn check_protocol(order: &Order) -> Result<(), Failure> {
@@ -107,6 +122,7 @@ mod tests {
             request: Request::DestroyCpupool { uuid: Uuid::from_u128(8) },
             result: Err(Failure::new(FailureKind::Busy, "flock", "held")),
             log: vec!["libxl: error: x".to_owned()],
+            took: Some(Took { total_ms: 3, libxl_ms: 2 }),
         };
         write(&path, &outcome).unwrap();
         let read: Outcome = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();

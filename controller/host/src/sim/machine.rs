@@ -5,7 +5,7 @@
 
 use crate::store::Disk;
 use jiff::{SignedDuration, Timestamp};
-use protocol::{Failure, FailureKind, Lock, Outcome, Request};
+use protocol::{Failure, FailureKind, Lock, Outcome, Request, Took};
 use serde::{Deserialize, Serialize};
 use sim::{Calls, Event, HostFile, World};
 use std::collections::BTreeMap;
@@ -272,11 +272,14 @@ impl Machine {
         if calls.died() {
             self.kill_at = None;
         }
-        let took = SignedDuration::from_millis(i64::try_from(calls.elapsed_ms()).unwrap_or(i64::MAX));
+        let ms = calls.elapsed_ms();
+        // Nothing but the calls takes time here.
+        let took = Some(Took { total_ms: ms, libxl_ms: ms });
         let log = calls.log().to_vec();
         let outcome =
-            (!calls.died()).then(|| Box::new(Outcome { operation: id, request: request.clone(), result, log }));
-        Doing::Works { ends: now.checked_add(took).unwrap_or(now), outcome }
+            (!calls.died()).then(|| Box::new(Outcome { operation: id, request: request.clone(), result, log, took }));
+        let span = SignedDuration::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
+        Doing::Works { ends: now.checked_add(span).unwrap_or(now), outcome }
     }
 
     /// Keeps the machine: at once when something came of it, else now and then.
@@ -301,7 +304,7 @@ impl Worker {
 
 fn busy(operation: Uuid, request: Request) -> Outcome {
     let failure = Failure::new(FailureKind::Busy, "flock", "a lock is held by another operation; it is tried again");
-    Outcome { operation, request, result: Err(failure), log: Vec::new() }
+    Outcome { operation, request, result: Err(failure), log: Vec::new(), took: None }
 }
 
 /// As a worker writes: a new file, synchronised, then renamed.

@@ -56,6 +56,9 @@ pub enum Event {
         failure: Option<protocol::Failure>,
         /// What libxl logged meanwhile, bounded.
         log: Vec<String>,
+        /// How long its worker took; `None` when it did not live to say so, or there was none.
+        #[serde(default)]
+        took: Option<protocol::Took>,
     },
     /// Something worth knowing that is no operation: a commit accepted or refused, a verb, the daemon's start.
     Noted {

@@ -25,6 +25,19 @@ pub struct Event {
     pub commit: Option<String>,
     /// Who did it, for verbs: `uid 0`.
     pub actor: Option<String>,
+    /// How long it took, for the end of an operation on Xen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took: Option<Took>,
+}
+
+/// How long an operation took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Took {
+    /// Milliseconds of its worker.
+    pub total_ms: u64,
+    /// Milliseconds of these within calls of libxl.
+    pub libxl_ms: u64,
 }
 
 /// Whether somebody should look.
@@ -163,12 +176,17 @@ pub fn note(store: &store::Store, at: Timestamp, commit: Option<&str>, note: Not
 impl From<store::Entry> for Event {
     fn from(entry: store::Entry) -> Self {
         let store::Entry { at, object, commit, event } = entry;
+        let took = match event {
+            store::Event::Ended { took, .. } => took,
+            _ => None,
+        };
+        let took = took.map(|protocol::Took { total_ms, libxl_ms }| Took { total_ms, libxl_ms });
         let (severity, reason, message, actor) = match event {
             store::Event::Started { action, reason, .. } => {
                 (Severity::Info, format!("{action:?}Started"), reason, None)
             }
             store::Event::Ended { action, failure: None, .. } => {
-                (Severity::Info, format!("{action:?}Done"), String::new(), None)
+                (Severity::Info, format!("{action:?}Done"), took.map(duration).unwrap_or_default(), None)
             }
             store::Event::Ended { action, failure: Some(failure), log, .. } => {
                 let last = log.last().map(|line| format!("\n{line}")).unwrap_or_default();
@@ -176,8 +194,13 @@ impl From<store::Entry> for Event {
             }
             store::Event::Noted { reason, message, actor } => (severity_of(&reason), reason, message, actor),
         };
-        Self { at, severity, object, reason, message, commit, actor }
+        Self { at, severity, object, reason, message, commit, actor, took }
     }
+}
+
+/// How long an operation took, as part of a sentence.
+fn duration(took: Took) -> String {
+    format!("it took {} ms, {} ms of them in libxl", took.total_ms, took.libxl_ms)
 }
 
 /// The severity of a note by its word; one of a newer version is worth a look.

@@ -141,6 +141,7 @@ fn detail(object: ObjectView) -> ObjectDetail {
         message: message.to_owned(),
         commit: Some(ACCEPTED.to_owned()),
         actor: None,
+        took: None,
     };
     ObjectDetail {
         head: Head::of("Object"),

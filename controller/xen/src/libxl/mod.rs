@@ -22,14 +22,17 @@ pub(crate) use store::{Store, Watch, xenstored_answers};
 use libxl_sys as sys;
 use log::Log;
 use protocol::{Failure, FailureKind};
+use std::cell::Cell;
 use std::ffi::{CStr, CString, c_int};
 use std::io;
 use std::ptr::NonNull;
+use std::time::{Duration, Instant};
 
 /// A libxl context with its own log.
 pub(crate) struct Libxl {
     ctx: NonNull<sys::libxl_ctx>,
     log: Log,
+    time_within: Cell<Duration>,
 }
 
 impl Libxl {
@@ -41,7 +44,7 @@ impl Libxl {
         // SAFETY: `ctx` is a valid place for the result; the logger outlives the context, since `Libxl` drops the context first.
         let (rc, errno) = errno_of(|| unsafe { sys::libxl_ctx_alloc(&raw mut ctx, version(), 0, log.logger()) });
         match NonNull::new(ctx) {
-            Some(ctx) if rc == 0 => Ok(Self { ctx, log }),
+            Some(ctx) if rc == 0 => Ok(Self { ctx, log, time_within: Cell::default() }),
             _ => Err(failure("libxl_ctx_alloc", rc, errno, &log.lines_from(0))),
         }
     }
@@ -53,7 +56,7 @@ impl Libxl {
         call: impl FnOnce(*mut sys::libxl_ctx) -> c_int,
     ) -> Result<(), Failure> {
         let start = self.log.end();
-        let (rc, errno) = errno_of(|| call(self.ctx.as_ptr()));
+        let (rc, errno) = self.timed(call);
         if rc == 0 { Ok(()) } else { Err(failure(name, rc, errno, &self.log.lines_from(start))) }
     }
 
@@ -64,9 +67,22 @@ impl Libxl {
         call: impl FnOnce(*mut sys::libxl_ctx) -> *mut T,
     ) -> Result<NonNull<T>, Failure> {
         let start = self.log.end();
-        let (pointer, errno) = errno_of(|| call(self.ctx.as_ptr()));
+        let (pointer, errno) = self.timed(call);
         NonNull::new(pointer)
             .ok_or_else(|| failure(name, sys::libxl_error::ERROR_FAIL.0, errno, &self.log.lines_from(start)))
+    }
+
+    /// Makes a call and counts its time; answers what it answered and left in `errno`.
+    fn timed<T>(&self, call: impl FnOnce(*mut sys::libxl_ctx) -> T) -> (T, Option<i32>) {
+        let began = Instant::now();
+        let answer = errno_of(|| call(self.ctx.as_ptr()));
+        self.time_within.set(self.time_within.get() + began.elapsed());
+        answer
+    }
+
+    /// Time that all calls together have taken.
+    pub(crate) fn time_within(&self) -> Duration {
+        self.time_within.get()
     }
 
     /// Everything that libxl has logged, oldest first, bounded.
