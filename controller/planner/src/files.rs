@@ -77,11 +77,10 @@ fn disk_problem(world: &World, Disk { name, path, read_only, .. }: &Disk) -> Opt
 /// A disk that somebody writes must be open to nobody else.
 fn open_problem(planning: &Planning, disk: &Disk) -> Option<Problem> {
     let world = planning.world;
-    let clashes = |domain: &&Domain| {
-        let shared = |theirs: &protocol::DomainDisk| theirs.path == disk.path && !(theirs.read_only && disk.read_only);
-        world.owner(domain) != Some(planning.subject.uuid) && domain.disks.iter().any(shared)
+    let clashes = |(domain, only_reads): &&(&Domain, bool)| {
+        !(*only_reads && disk.read_only) && world.owner(domain) != Some(planning.subject.uuid)
     };
-    let other = world.domains.unwrap_or_default().iter().find(clashes)?;
+    let (other, _) = world.openers(&disk.path).iter().find(clashes)?;
     let name = World::domain_name(other);
     Some(match world.owner(other) {
         Some(_) => Problem::Waiting(format!("{name}, another VM of this Pool, closes {}", disk.path)),

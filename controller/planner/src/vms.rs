@@ -30,7 +30,7 @@ pub(crate) struct Planning<'a, 'w> {
 }
 
 /// Items and report of one VM. `budget` is the host memory that creates planned before leave.
-pub(crate) fn plan_vm(cx: &Context, subject: &Subject, budget: &mut Budget) -> (Vec<Draft>, Report) {
+pub(crate) fn plan_vm<'w>(cx: &Context<'_, 'w>, subject: &Subject<'w>, budget: &mut Budget) -> (Vec<Draft>, Report) {
     let world = cx.world;
     let mut drafts = Vec::new();
     if let Fate::Orphaned { until } = &subject.fate {

@@ -5,6 +5,8 @@ use crate::record::{Grant, Grants, OverBudget, PartitionRecord, VmRecord};
 use crate::{ObjectKind, ObjectRef, Observed, observed::UnderWay};
 use protocol::{Cpupool, Domain, DomainState, Hypervisor, Lock, Observation, Reading};
 use schema::desired::Desired;
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Xen's number of the pool that holds dom0.
@@ -21,6 +23,8 @@ pub(crate) struct World<'a> {
     /// `None`: unknown.
     pub(crate) domains: Option<&'a [Domain]>,
     pub(crate) topology: Topology,
+    /// Who has which path open, once somebody asks.
+    open: OnceCell<BTreeMap<&'a str, Vec<(&'a Domain, bool)>>>,
 }
 
 impl<'a> World<'a> {
@@ -38,6 +42,7 @@ impl<'a> World<'a> {
             cpupools: xen.cpupools.known().map(Vec::as_slice),
             domains: xen.domains.known().map(Vec::as_slice),
             topology: Topology::new(&xen.hypervisor.pcpus),
+            open: OnceCell::new(),
         }
     }
 
@@ -84,6 +89,20 @@ impl<'a> World<'a> {
 
     pub(crate) fn pool0(&self) -> Option<&'a Cpupool> {
         self.cpupools?.iter().find(|pool| pool.poolid == POOL0)
+    }
+
+    /// Domains that have a path open as a disk, each with whether it only reads it.
+    pub(crate) fn openers(&self, path: &str) -> &[(&'a Domain, bool)] {
+        let index = || {
+            let mut open: BTreeMap<&str, Vec<(&Domain, bool)>> = BTreeMap::new();
+            for domain in self.domains.unwrap_or_default() {
+                for disk in &domain.disks {
+                    open.entry(&disk.path).or_default().push((domain, disk.read_only));
+                }
+            }
+            open
+        };
+        self.open.get_or_init(index).get(path).map_or(&[], Vec::as_slice)
     }
 
     /// Domains in a cpupool that are not being torn down.
