@@ -37,8 +37,8 @@ lab-tests: lab-image ## Real Xen in QEMU: the lab, faults of every kind, and a h
 xen-tests: lab-image ## All tests on real Xen in QEMU, one lab at a time (long).
 	$(NEXTEST) -j1 -p pinfold-lab -p pinfold-tests -E 'package(pinfold-lab) or binary(/on_xen|real_xen/)'
 
-bench: ## Figures: reading 10,000 manifests.
-	cargo bench -p pinfold-schema --bench read
+bench: lab-image ## Figures, beside other tools where there are any. BENCH="validate daemon" runs parts, BENCH="--json FILE" writes them for machines.
+	@cargo run --quiet -p pinfold-tests --bin bench -- $(BENCH)
 
 lab: lab-image ## A shell in the dom0 of a fresh lab.
 	cargo run --quiet -p pinfold-lab -- shell

@@ -20,6 +20,16 @@ pub fn programs() -> Result<Programs> {
     Ok(Programs { pinfold, worker: worker()? })
 }
 
+/// Builds both programs as they are released: for figures.
+pub fn released() -> Result<Programs> {
+    Ok(Programs { pinfold: released_pinfold()?, worker: build(&["--release", "-p", "pinfold-xen"], "pinfold-xen")? })
+}
+
+/// Builds `pinfold` as it is released, where nothing of Xen is needed.
+pub fn released_pinfold() -> Result<PathBuf> {
+    build(&[&["--release", "-p", "pinfold"], tls()].concat(), "pinfold")
+}
+
 /// Builds the worker alone, for the lab.
 pub fn worker() -> Result<PathBuf> {
     build(&["--profile", "lab", "-p", "pinfold-xen"], "pinfold-xen")

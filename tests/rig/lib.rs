@@ -7,7 +7,7 @@ mod build;
 mod repository;
 mod status;
 
-pub use build::{Programs, killer, pinfold, programs, worker};
+pub use build::{Programs, killer, pinfold, programs, released, released_pinfold, worker};
 pub use repository::Change;
 pub use status::Status;
 
