@@ -127,7 +127,11 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
-        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+        let file = match OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path) {
+            // A lock needs no writing, and a disk that became read-only is no reason to leave the guests without a daemon.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(path)?,
+            opened => opened?,
+        };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Lock::new(file))),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
