@@ -20,7 +20,7 @@ macro_rules! plays {
     };
 }
 
-plays!(drift_of_a_pin);
+plays!(drift_of_a_pin, guests_end);
 
 fn ends_as_on_the_simulator(test: &str) -> Result<()> {
     let folder = folder().join(test.replace('_', "-"));
