@@ -235,7 +235,6 @@ impl World {
                 since_ms: (!described.paused).then_some(self.now_ms),
                 start,
                 booted: false,
-                startable_vcpus: 0,
                 off_at_ms: None,
             },
         };

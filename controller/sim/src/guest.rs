@@ -77,10 +77,6 @@ impl World {
         }
         if let Some(domain) = self.domains.get_mut(&domid) {
             domain.guest.booted = true;
-            domain.guest.startable_vcpus = match &domain.store {
-                Some(store) if store.kind == DomainKind::Pvh => store.vcpus_online,
-                _ => u32::MAX,
-            };
             follow_vcpus(domain);
         }
     }
@@ -132,7 +128,7 @@ fn follow_vcpus(domain: &mut Domain) {
         return;
     };
     for (id, vcpu) in (0..).zip(&mut domain.vcpus) {
-        vcpu.online = id < store.vcpus_online.min(domain.guest.startable_vcpus);
+        vcpu.online = id < store.vcpus_online;
     }
 }
 

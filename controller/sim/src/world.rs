@@ -133,9 +133,6 @@ pub struct Running {
     pub start: u32,
     /// It answers requests.
     pub booted: bool,
-    /// How many vCPUs it knows how to start, from its boot on. A PVH guest can only bring back those that it was booted with: Xen has
-    /// no way to plug another one into it (seen with Linux 6.1 on Xen 4.17; a PV guest can).
-    pub startable_vcpus: u32,
     /// When it will be off, once it has taken a request to power off.
     pub off_at_ms: Option<u64>,
 }
