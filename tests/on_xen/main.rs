@@ -9,6 +9,7 @@ mod faults;
 mod format;
 mod host_day;
 mod killer;
+mod kills;
 mod manifests;
 mod player;
 mod scenarios;
