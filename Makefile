@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BACKEND ?= xen
 NEXTEST := cargo nextest run --no-fail-fast
 
-.PHONY: help demo demo-sim test check unit lab-tests xen-tests bench lab lab-image generate prerequisites
+.PHONY: help demo demo-sim test check unit lab-tests bench lab lab-image generate prerequisites
 
 help: ## Lists the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,14 +28,11 @@ unit: ## Tests that need no Xen: pure, simulated host, real git transports, blac
 	$(NEXTEST) --workspace --exclude pinfold-lab -E 'not binary(/on_xen|real_xen/)'
 	cargo test --workspace --doc --quiet
 
-# Real Xen, as far as each of these has passed on an idle machine with two cores. The rest of `xen-tests` joins them test by test.
-LAB_TESTS := binary(lab) or binary(on_xen) or test(memory_needed) or test(a_killed_worker_leaves) or test(a_lost_xenstored)
+# A lab keeps about one core busy, so two of them share a machine of two. Most of a test's time is emulation.
+lab-tests: lab-image ## Everything on real Xen in QEMU: the lab, the worker, the daemon, scenarios, faults, kills, reboots.
+	PINFOLD_LAB_LIMIT=2 $(NEXTEST) -j2 -p pinfold-lab -p pinfold-tests -E '$(LAB_TESTS)'
 
-lab-tests: lab-image ## Real Xen in QEMU: the lab, faults of every kind, and a host that reboots, loses its power and loses git.
-	$(NEXTEST) -j1 -p pinfold-lab -p pinfold-tests -E '$(LAB_TESTS)'
-
-xen-tests: lab-image ## All tests on real Xen in QEMU, one lab at a time (long).
-	$(NEXTEST) -j1 -p pinfold-lab -p pinfold-tests -E 'package(pinfold-lab) or binary(/on_xen|real_xen/)'
+LAB_TESTS := package(pinfold-lab) or binary(/on_xen|real_xen/)
 
 bench: lab-image ## Figures, beside other tools where there are any. BENCH="validate daemon" runs parts, BENCH="--json FILE" writes them for machines.
 	@cargo run --quiet -p pinfold-tests --bin bench -- $(BENCH)
