@@ -20,7 +20,16 @@ macro_rules! plays {
     };
 }
 
-plays!(drift_of_a_pin, guests_end);
+plays!(
+    delete_and_restore,
+    drift_of_a_pin,
+    foreigners,
+    guests_end,
+    host_reboot,
+    missing_things,
+    moved_by_hand,
+    over_budget
+);
 
 fn ends_as_on_the_simulator(test: &str) -> Result<()> {
     let folder = folder().join(test.replace('_', "-"));
