@@ -21,7 +21,7 @@ use crate::{Builder, LabError, image};
 const BOOT: Duration = Duration::from_secs(180);
 
 /// How often a boot is begun. QEMU 7.2 with a thread per processor sometimes hangs or dies of a segmentation fault while dom0's kernel
-/// starts, before anything of a test has run: about once in thirty boots.
+/// starts, before anything of a test has run. Each was seen once.
 const BOOT_ATTEMPTS: u32 = 4;
 
 /// For a command in dom0.
