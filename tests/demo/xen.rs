@@ -17,7 +17,7 @@ impl OnXen {
         say("building pinfold and pinfold-xen");
         let programs = rig::programs()?;
         say("booting real Xen in QEMU, ten cores, without KVM");
-        let lab = Lab::builder().name("demo").topology(Topology::TenCores);
+        let lab = Lab::builder().name("demo").topology(Topology::TenCores).parallel();
         Ok(Self { rig: Rig::boot(lab, &programs)? })
     }
 }

@@ -40,10 +40,13 @@ impl Player {
         let host: HostFile = read(&folder.join("host.yaml")).map_err(anyhow::Error::msg)?;
         ensure!(host.topology.sockets == 1 && host.topology.threads == 1, "no such lab: {:?}", host.topology);
         let name = folder.file_name().context("a scenario has a name")?.to_string_lossy();
-        let lab = Lab::builder()
+        let mut lab = Lab::builder()
             .name(format!("scenario-{name}"))
             .topology(Topology::Cores(u8::try_from(host.topology.cores)?))
             .memory_mib(u32::try_from(host.memory.total_kib / 1024)?);
+        if has_wide_pvh(folder)? {
+            lab = lab.parallel();
+        }
         let rig = killer::boot(lab)?;
         if script.steps.iter().any(|step| matches!(step, Step::Disk(_))) {
             rig.lab.run(SMALL_DISK)?;
@@ -204,4 +207,21 @@ impl Player {
     pub(crate) fn run(&self, command: &str) -> Result<String, LabError> {
         self.rig.lab.run(command)
     }
+}
+
+/// Whether one of the scenario's VMs is a PVH guest with several vCPUs, for which the lab emulates processors in another way.
+fn has_wide_pvh(folder: &Path) -> Result<bool> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_wide = if path.is_dir() {
+            has_wide_pvh(&path)?
+        } else {
+            let text = std::fs::read_to_string(&path)?;
+            text.contains("\n  type: pvh\n") && !text.contains("\n  vcpus: 1\n")
+        };
+        if is_wide {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

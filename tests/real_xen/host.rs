@@ -1,7 +1,7 @@
 //! A lab with `pinfold-xen` in its dom0.
 
 use anyhow::{Context, Result, bail, ensure};
-use lab::Lab;
+use lab::{Builder, Lab};
 use protocol::{
     BootConfig, CpuSet, Cpupool, Domain, DomainConfig, DomainKind, DomainState, Done, Failure, FailureKind, Hello,
     Mark, Observation, Order, Outcome, PROTOCOL, Placement, Request, Said, Sched, ShapeCpupool, Target,
@@ -28,9 +28,14 @@ pub(crate) struct Host {
 impl Host {
     /// Builds the worker and boots a lab with it.
     pub(crate) fn boot() -> Result<Self> {
+        Self::boot_on(Lab::builder())
+    }
+
+    /// The same on such a lab.
+    pub(crate) fn boot_on(lab: Builder) -> Result<Self> {
         let worker = rig::worker()?;
         let killer = rig::killer(worker.parent().context("the worker lies in a folder")?)?;
-        let lab = Lab::builder().boot()?;
+        let lab = lab.boot()?;
         lab.copy_in(worker, WORKER)?;
         lab.copy_in(killer, DIE_AT)?;
         lab.run(&format!("mkdir -p {STATE}"))?;

@@ -2,6 +2,7 @@
 
 use crate::host::{Host, create, guest, masks, shape, standing, target};
 use anyhow::{Context, Result, ensure};
+use lab::Lab;
 use protocol::{
     BootConfig, CpuSet, DiskConfig, Domain, DomainKind, DomainMasks, DomainState, FailureKind, NicConfig, PROTOCOL,
     Placement, Request, Sched, ShapeCpupool, ShutdownReason,
@@ -9,7 +10,8 @@ use protocol::{
 
 #[test]
 fn pools_and_guests_from_creation_to_their_end() -> Result<()> {
-    let host = Host::boot()?;
+    // For the PVH guest, which has two vCPUs.
+    let host = Host::boot_on(Lab::builder().parallel())?;
     hello_and_inventory(&host)?;
     let fast = shape("fast", "2-3");
     host.done(Request::ShapeCpupool(fast.clone()))?;
