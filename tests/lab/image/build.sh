@@ -4,7 +4,7 @@
 #   build.sh RECIPE OUT    RECIPE: the folder this script came with; OUT: an empty folder that receives
 #
 #     xen          the hypervisor, unpacked (QEMU's multiboot loader wants a plain ELF file)
-#     vmlinuz      Debian's kernel, for dom0 and for guests
+#     vmlinuz      Debian's kernel, unpacked, for dom0 and for guests
 #     initrd.gz    finds the root disk, nothing else
 #     root.img     dom0: Debian's own Xen toolstack, sshd, and /srv/guests
 #     known_hosts  the public half of dom0's ssh host key
@@ -49,6 +49,19 @@ debian() {
     kernel=$(basename "$work"/unpacked/boot/vmlinuz-*); kernel=${kernel#vmlinuz-}
 }
 
+# The kernel proper out of Debian's bzImage, which is an xz stream in it. Xen and libxl would unpack it at each boot and each creation:
+# under emulation a creation then takes 12 to 14 s instead of 2 to 4.
+unpack_kernel() {
+    say "unpacking the kernel"
+    packed=$work/unpacked/boot/vmlinuz-$kernel
+    magic=$(printf '\3757zXZ')
+    start=$(LC_ALL=C grep -abo -m1 -F "$magic" "$packed" | head -n1 | cut -d: -f1)
+    [ -n "$start" ] || { echo "$packed has no xz stream" >&2; return 1; }
+    # What follows the stream is no error of ours: xz complains, and the check of the outcome counts.
+    tail -c "+$((start + 1))" "$packed" | xz -dcq > "$work/vmlinux" 2>/dev/null || true
+    [ "$(head -c4 "$work/vmlinux" | tail -c3)" = ELF ] || { echo "$packed did not unpack" >&2; return 1; }
+}
+
 # Drivers that no lab has the hardware for are three quarters of the kernel package.
 modules() {
     say "installing the kernel's modules ($kernel)"
@@ -86,7 +99,7 @@ guests() {
     mkdir -p "$root/srv/guests"
     initramfs "$work/guest" xen-blkfront xen-netfront ext4 > "$work/guest.gz"
     mv "$work/guest.gz" "$root/srv/guests/initrd.gz"
-    cp "$work/unpacked/boot/vmlinuz-$kernel" "$root/srv/guests/vmlinuz"
+    cp "$work/vmlinux" "$root/srv/guests/vmlinuz"
 }
 
 dom0() {
@@ -106,7 +119,7 @@ boot_files() {
     cp -a "$recipe/initrd" "$work/initrd"
     initramfs "$work/initrd" virtio_pci virtio_blk ext4 > "$out/initrd.gz"
     gunzip -c "$work"/unpacked/boot/xen-*.gz > "$out/xen"
-    cp "$work/unpacked/boot/vmlinuz-$kernel" "$out/vmlinuz"
+    cp "$work/vmlinux" "$out/vmlinuz"
 }
 
 disk() {
@@ -118,6 +131,7 @@ disk() {
 
 [ "$(id -u)" = 0 ] || die "building needs root: run it once as root; labs themselves need no root"
 debian
+unpack_kernel
 modules
 guests
 dom0
