@@ -1,25 +1,12 @@
 //! Configurations of many VMs on one host, each as an administrator would write it, and the simulated host that they fit.
 
 use anyhow::{Context, Result};
+use rig::SITE;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-const BASE: &str = "\
-apiVersion: pinfold.dev/v1alpha1
-kind: Pool
-metadata: {name: lab}
-spec: {id: \"0b9ad9d3-6f0e-4d2a-8f5d-5b6b2f6f3c11\", changes: {maxDeletions: \"100%\"}}
----
-apiVersion: pinfold.dev/v1alpha1
-kind: Host
-metadata: {name: xen1}
-spec: {pool: lab, dom0: {cores: [{socket: 0, core: 0}, {socket: 0, core: 1}]}}
----
-apiVersion: pinfold.dev/v1alpha1
-kind: Network
-metadata: {name: lan}
-spec: {bridge: xenbr0}
+const PARTITION: &str = "\
 ---
 apiVersion: pinfold.dev/v1alpha1
 kind: CorePartition
@@ -34,7 +21,7 @@ pub(crate) fn write(folder: &Path, vms: usize, change: impl Fn(String) -> String
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     };
     fs::create_dir_all(folder.join("vms"))?;
-    put("base.yaml", BASE.to_owned())?;
+    put("base.yaml", format!("{SITE}{PARTITION}"))?;
     (0..vms).try_for_each(|number| put(&format!("vms/vm-{number}.yaml"), change(vm(number))))
 }
 

@@ -8,7 +8,7 @@ use crate::report::{Report, Unit, least, median, say};
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use lab::Lab;
-use rig::{Change, Rig};
+use rig::{Change, Rig, SITE};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
@@ -18,18 +18,6 @@ const SIZES: [usize; 2] = [1, 10];
 /// Times that each is measured.
 const ROUNDS: usize = 3;
 
-const BASE: &str = "\
-apiVersion: pinfold.dev/v1alpha1
-kind: Pool
-metadata: {name: lab}
-spec: {id: \"0b9ad9d3-6f0e-4d2a-8f5d-5b6b2f6f3c11\", changes: {maxDeletions: \"100%\"}}
----
-apiVersion: pinfold.dev/v1alpha1
-kind: Host
-metadata: {name: xen1}
-spec: {pool: lab, dom0: {cores: [{socket: 0, core: 0}, {socket: 0, core: 1}]}}
-";
-
 /// Measures and reports.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     say("building pinfold and pinfold-xen");
@@ -37,7 +25,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     say("booting real Xen in QEMU");
     let rig = Rig::boot(Lab::builder(), &programs)?;
     rig.start_daemon()?;
-    let base = rig.commit("the host", &[Change::Write("base.yaml", BASE)])?;
+    let base = rig.commit("the host", &[Change::Write("base.yaml", SITE)])?;
     rig.until_converged(&base)?;
     for size in SIZES {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());

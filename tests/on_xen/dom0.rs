@@ -1,9 +1,9 @@
 //! A dom0 that owns all memory is one condition with the boot line to set, not a row of failed creations.
 
-use crate::manifests::{BASE, vm};
+use crate::manifests::vm;
 use anyhow::{Result, ensure};
 use lab::Lab;
-use rig::{Change, Rig};
+use rig::{Change, Rig, SITE};
 
 #[test]
 fn a_dom0_that_owns_all_memory_is_told_once() -> Result<()> {
@@ -12,7 +12,7 @@ fn a_dom0_that_owns_all_memory_is_told_once() -> Result<()> {
     let commit = rig.commit(
         "two guests",
         &[
-            Change::Write("base.yaml", BASE),
+            Change::Write("base.yaml", SITE),
             Change::Write("a.yaml", &vm("a", "")),
             Change::Write("b.yaml", &vm("b", "")),
         ],

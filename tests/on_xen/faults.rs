@@ -1,9 +1,9 @@
 //! What cannot be done is a clear condition of its object; the others proceed; nothing is left behind.
 
-use crate::manifests::{BASE, partition, vm, vm_with_boot};
+use crate::manifests::{partition, vm, vm_with_boot};
 use anyhow::{Result, ensure};
 use lab::{Lab, Topology};
-use rig::{Change, Rig};
+use rig::{Change, Rig, SITE};
 
 /// Waits until a VM is stalled for a reason, whose sentence holds `words`.
 fn until_stalled(rig: &Rig, name: &str, words: &str) -> Result<()> {
@@ -25,7 +25,7 @@ fn each_fault_is_its_objects_own() -> Result<()> {
     rig.commit(
         "some good, some not",
         &[
-            Change::Write("base.yaml", BASE),
+            Change::Write("base.yaml", SITE),
             Change::Write("bridge.yaml", "apiVersion: pinfold.dev/v1alpha1\nkind: Network\nmetadata: {name: dmz}\nspec: {bridge: nobr0}\n"),
             Change::Write("oracle-a.yaml", &partition("oracle-a", &[2, 3])),
             Change::Write(

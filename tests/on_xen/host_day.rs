@@ -1,9 +1,9 @@
 //! A host reboots, loses its power, loses git: pools, pins and VMs come back, with no commit and no network.
 
-use crate::manifests::{BASE, partition, vm};
+use crate::manifests::{partition, vm};
 use anyhow::{Result, ensure};
 use lab::{Lab, Topology};
-use rig::{Change, Rig};
+use rig::{Change, Rig, SITE};
 
 /// Pool, hard affinity and domid-free facts of every vCPU of our guests, as `xl` sees them.
 fn placement(rig: &Rig) -> Result<String> {
@@ -20,7 +20,7 @@ fn a_host_comes_back_without_git() -> Result<()> {
     let commit = rig.commit(
         "a partition, a guest in it, a guest outside, one that is off",
         &[
-            Change::Write("base.yaml", BASE),
+            Change::Write("base.yaml", SITE),
             Change::Write("oracle-a.yaml", &partition("oracle-a", &[2, 3])),
             Change::Write("db.yaml", &vm("db", "  cpu: {partition: oracle-a, weight: 512}\n")),
             Change::Write("web.yaml", &vm("web", "  cpu: {pins: [{socket: 0, core: 1}]}\n")),

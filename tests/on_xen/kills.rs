@@ -2,10 +2,10 @@
 //! time the same end is reached, no other guest notices, and there are never two domains of one VM.
 
 use crate::killer::{self, ENVIRONMENT, arm, has_fired};
-use crate::manifests::{BASE, partition, vm};
+use crate::manifests::{partition, vm};
 use anyhow::{Context, Result, ensure};
 use lab::{Lab, Topology};
-use rig::{Change, Rig};
+use rig::{Change, Rig, SITE};
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Story {
         story.start_daemon()?;
         let commit = story.rig.commit(
             "a guest that nothing may disturb",
-            &[Change::Write("base.yaml", BASE), Change::Write("bystander.yaml", &vm("bystander", ""))],
+            &[Change::Write("base.yaml", SITE), Change::Write("bystander.yaml", &vm("bystander", ""))],
         )?;
         story.rig.until_converged(&commit)?;
         story.until_up("bystander", 1)?;

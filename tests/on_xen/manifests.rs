@@ -1,24 +1,6 @@
-//! Manifests of the tests: one host with ten single-thread cores, partitions and small guests.
+//! Manifests of the tests, beside [`rig::SITE`]: partitions of its ten single-thread cores, and small guests.
 
 use std::fmt::Write as _;
-
-/// Pool, host and network.
-pub(crate) const BASE: &str = "\
-apiVersion: pinfold.dev/v1alpha1
-kind: Pool
-metadata: {name: lab}
-spec: {id: \"0b9ad9d3-6f0e-4d2a-8f5d-5b6b2f6f3c11\", changes: {maxDeletions: 2}}
----
-apiVersion: pinfold.dev/v1alpha1
-kind: Host
-metadata: {name: xen1}
-spec: {pool: lab, dom0: {cores: [{socket: 0, core: 0}, {socket: 0, core: 1}]}}
----
-apiVersion: pinfold.dev/v1alpha1
-kind: Network
-metadata: {name: lan}
-spec: {bridge: xenbr0}
-";
 
 /// A partition of these cores of socket 0.
 pub(crate) fn partition(name: &str, cores: &[u32]) -> String {

@@ -4,10 +4,12 @@
 //! Entry point: [`Rig::boot`]. Nothing here knows what is inside pinfold: everything goes through its command line, git and `xl`.
 
 mod build;
+mod manifests;
 mod repository;
 mod status;
 
 pub use build::{Programs, killer, pinfold, programs, released, released_pinfold, worker};
+pub use manifests::SITE;
 pub use repository::Change;
 pub use status::Status;
 
