@@ -2,6 +2,7 @@
 //!
 //! A boot is most of a test's time, so each test is one boot and everything that can be seen in it.
 
+mod disk;
 mod dom0;
 mod events;
 mod faults;
@@ -10,6 +11,7 @@ mod format;
 mod host_day;
 mod killer;
 mod kills;
+mod losses;
 mod manifests;
 mod player;
 mod scenarios;

@@ -1,6 +1,7 @@
 //! Plays a scenario's steps on real Xen: commits are pushed to a real repository, and *settling* is `pinfold run --once`. Between two
 //! settlings no daemon runs, so each of them also begins with nothing in memory.
 
+use crate::disk;
 use crate::events;
 use crate::format::{Disk, Script, Step, read};
 use crate::killer::{self, ENVIRONMENT, arm};
@@ -11,17 +12,13 @@ use protocol::{Observation, Reading};
 use rig::{Change, LOG, PATIENCE, Rig};
 use schema::units::Span;
 use serde_json::Value;
-use sim::{Event, Fault, HostFile, Point};
+use sim::{Event, Fault, GuestRequest, HostFile, Point};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// `timeout`'s exit status when the time was over.
 const OVER: i32 = 124;
-
-/// The state on a file system of its own, which can be full or read-only.
-const SMALL_DISK: &str = "mkdir -p /var/lib/pinfold && truncate -s 64M /srv/state.img && mkfs.ext4 -q /srv/state.img && \
-     mount -o loop /srv/state.img /var/lib/pinfold";
 
 /// A scenario's host, and what is known of its guests.
 pub(crate) struct Player {
@@ -31,6 +28,8 @@ pub(crate) struct Player {
     pub(crate) bridges: BTreeSet<String>,
     /// Domids that each name has had since the host booted: so many times its guest must have come up.
     domids: BTreeMap<String, BTreeSet<u32>>,
+    /// Guests that do not even see requests: GRUB, which never says that it is up.
+    silent: BTreeSet<String>,
     pub(crate) has_xenstore: bool,
 }
 
@@ -49,11 +48,17 @@ impl Player {
         }
         let rig = killer::boot(lab)?;
         if script.steps.iter().any(|step| matches!(step, Step::Disk(_))) {
-            rig.lab.run(SMALL_DISK)?;
+            disk::make(&rig)?;
         }
-        let domids = BTreeMap::new();
-        let mut player =
-            Self { rig, folder: folder.to_owned(), bridges: host.bridges.clone(), domids, has_xenstore: true };
+        let silent = host.guests.iter().filter(|(_, guest)| guest.ignores.contains(&GuestRequest::Shutdown));
+        let mut player = Self {
+            rig,
+            folder: folder.to_owned(),
+            bridges: host.bridges.clone(),
+            domids: BTreeMap::new(),
+            silent: silent.map(|(name, _)| name.clone()).collect(),
+            has_xenstore: true,
+        };
         events::make_real(&mut player, &host)?;
         Ok(player)
     }
@@ -76,17 +81,13 @@ impl Player {
                 self.rig.lab.run("rm -r /srv/config.git /var/lib/pinfold/mirror*").map(drop)?;
                 Ok(())
             }
-            Step::Disk(disk) => {
-                let command = match disk {
-                    // What root may still take is taken, too.
-                    Disk::Full => {
-                        "dd if=/dev/zero of=/var/lib/pinfold/fill bs=4k 2>/dev/null; ! echo >> /var/lib/pinfold/fill"
-                    }
-                    Disk::ReadOnly => "mount -o remount,ro /var/lib/pinfold",
-                    Disk::Fine => "mount -o remount,rw /var/lib/pinfold && rm -f /var/lib/pinfold/fill",
-                };
-                self.run(command)?;
-                Ok(())
+            Step::Disk(Disk::Full) => disk::fill(&self.rig),
+            Step::Disk(Disk::ReadOnly) => {
+                self.run("mount -o remount,ro /var/lib/pinfold").map(drop).map_err(Into::into)
+            }
+            Step::Disk(Disk::Fine) => {
+                self.run("mount -o remount,rw /var/lib/pinfold")?;
+                disk::free(&self.rig)
             }
         }
     }
@@ -142,6 +143,7 @@ impl Player {
         for line in self.rig.lab.run("xl list | awk 'NR > 2 {print $1, $2, $5}'")?.lines() {
             if let [name, domid, state] = line.split_whitespace().collect::<Vec<_>>()[..]
                 && !state.contains(['p', 's', 'c', 'd'])
+                && !self.silent.contains(name)
             {
                 self.domids.entry(name.to_owned()).or_default().insert(domid.parse()?);
             }

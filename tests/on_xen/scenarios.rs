@@ -21,14 +21,22 @@ macro_rules! plays {
 }
 
 plays!(
+    delete,
     delete_and_restore,
+    disk_full,
     drift_of_a_pin,
     foreigners,
     guests_end,
+    guests_end_while_nobody_looks,
     host_reboot,
     missing_things,
     moved_by_hand,
-    over_budget
+    over_budget,
+    partitions_change,
+    partitions_in_a_circle,
+    three_partitions,
+    vm_moves,
+    xenstore_lost
 );
 
 fn ends_as_on_the_simulator(test: &str) -> Result<()> {
