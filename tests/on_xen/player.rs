@@ -43,7 +43,7 @@ impl Player {
             .name(format!("scenario-{name}"))
             .topology(Topology::Cores(u8::try_from(host.topology.cores)?))
             .memory_mib(u32::try_from(host.memory.total_kib / 1024)?);
-        if has_wide_pvh(folder)? {
+        if has_pvh(folder)? {
             lab = lab.parallel();
         }
         let rig = killer::boot(lab)?;
@@ -211,17 +211,13 @@ impl Player {
     }
 }
 
-/// Whether one of the scenario's VMs is a PVH guest with several vCPUs, for which the lab emulates processors in another way.
-fn has_wide_pvh(folder: &Path) -> Result<bool> {
+/// Whether one of the scenario's VMs is a PVH guest, for which the lab emulates processors in another way.
+fn has_pvh(folder: &Path) -> Result<bool> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let is_wide = if path.is_dir() {
-            has_wide_pvh(&path)?
-        } else {
-            let text = std::fs::read_to_string(&path)?;
-            text.contains("\n  type: pvh\n") && !text.contains("\n  vcpus: 1\n")
-        };
-        if is_wide {
+        let is_pvh =
+            if path.is_dir() { has_pvh(&path)? } else { std::fs::read_to_string(&path)?.contains("\n  type: pvh\n") };
+        if is_pvh {
             return Ok(true);
         }
     }

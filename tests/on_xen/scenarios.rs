@@ -5,6 +5,7 @@ use crate::format::{Lab, Script, read};
 use crate::killer::has_fired;
 use crate::player::Player;
 use anyhow::{Context, Result, ensure};
+use lab::steadily;
 use std::path::{Path, PathBuf};
 
 /// A test for each of these scenarios, so that each is run, and reported, by itself.
@@ -14,7 +15,7 @@ macro_rules! plays {
         $(
             #[test]
             fn $name() -> Result<()> {
-                ends_as_on_the_simulator(stringify!($name))
+                steadily(|| ends_as_on_the_simulator(stringify!($name)))
             }
         )+
     };

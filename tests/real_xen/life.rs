@@ -2,7 +2,7 @@
 
 use crate::host::{Host, create, guest, masks, shape, standing, target};
 use anyhow::{Context, Result, ensure};
-use lab::Lab;
+use lab::{Lab, steadily};
 use protocol::{
     BootConfig, CpuSet, DiskConfig, Domain, DomainKind, DomainMasks, DomainState, FailureKind, NicConfig, PROTOCOL,
     Placement, Request, Sched, ShapeCpupool, ShutdownReason,
@@ -10,7 +10,11 @@ use protocol::{
 
 #[test]
 fn pools_and_guests_from_creation_to_their_end() -> Result<()> {
-    // For the PVH guest, which has two vCPUs.
+    steadily(from_creation_to_the_end)
+}
+
+fn from_creation_to_the_end() -> Result<()> {
+    // For the PVH guest.
     let host = Host::boot_on(Lab::builder().parallel())?;
     hello_and_inventory(&host)?;
     let fast = shape("fast", "2-3");

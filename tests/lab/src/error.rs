@@ -43,6 +43,16 @@ pub enum LabError {
         /// Its end.
         console: String,
     },
+    /// QEMU stopped working without ending; see [`crate::steadily`].
+    #[error("the lab's QEMU froze while {doing}\nthe end of the serial console, {log}:\n{console}", log = log.display())]
+    Frozen {
+        /// What was being done.
+        doing: String,
+        /// The whole serial console.
+        log: PathBuf,
+        /// Its end.
+        console: String,
+    },
     /// The hypervisor printed a panic.
     #[error("Xen panicked while {doing}\nthe end of the serial console, {log}:\n{console}", log = log.display())]
     Panicked {

@@ -66,6 +66,7 @@ mod channel;
 mod command;
 mod console;
 mod error;
+mod freeze;
 mod guard;
 mod image;
 mod machine;
@@ -75,6 +76,7 @@ mod slot;
 
 pub use command::Output;
 pub use error::LabError;
+pub use freeze::steadily;
 pub use image::build;
 pub use machine::{Builder, Topology};
 pub use running::Lab;

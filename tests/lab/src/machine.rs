@@ -61,12 +61,12 @@ impl Builder {
         self
     }
 
-    /// Emulates each processor in a thread of its own; for PVH guests with several vCPUs. Default: one thread for all processors.
+    /// Emulates each processor in a thread of its own; for PVH guests. Default: one thread for all processors.
     ///
-    /// One thread is quicker: a processor that spins gives way at once to the one that it waits for. a PV Linux with two vCPUs
-    /// came up in 15 to 26 s, and with threads, beside another such lab on two cores, in 82 to 117 s. But with one thread QEMU 7.2 makes
-    /// every second PVH Linux with two vCPUs panic at boot (an interrupt out of user mode finds the user's GS base): 10 of 17 did, and
-    /// with threads none of 3. Threads have their price, too: a QEMU was seen, in the middle of a test, with all processors halted for good.
+    /// One thread is quicker: a processor that spins gives way at once to the one that it waits for. A PV Linux with two vCPUs came up in
+    /// 15 to 26 s, and with threads, beside another such lab on two cores, in 82 to 117 s. But with one thread QEMU 7.2 lets PVH guests
+    /// panic, because an interrupt out of user mode finds the user's GS base: 10 of 17 with two vCPUs at boot, and one with one vCPU later.
+    /// With threads that was not seen, but such a QEMU freezes now and then: see [`crate::steadily`].
     pub fn parallel(mut self) -> Self {
         self.parallel = true;
         self

@@ -4,7 +4,8 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::guard::Guard;
 use crate::machine::Files;
 use crate::patience::Patience;
 use crate::slot::Slot;
-use crate::{Builder, LabError, image};
+use crate::{Builder, LabError, freeze, image};
 
 /// For a boot. It takes about 15 s on an idle machine; this only ends a wait that has become hopeless.
 const BOOT: Duration = Duration::from_secs(180);
@@ -37,6 +38,7 @@ pub struct Lab {
     // Dropped before the slot: the next lab starts when this one is gone.
     guard: Guard,
     exchange: AtomicU32,
+    frozen: Arc<AtomicBool>,
     _slot: Slot,
 }
 
@@ -55,7 +57,8 @@ impl Lab {
         fs::create_dir(&share).map_err(LabError::io("making the lab's shared folder"))?;
         make_disk(&image.join("root.img"), &guard.folder().join("disk.qcow2"))?;
         let channel = Channel::create(guard.folder(), &share, &image)?;
-        let mut lab = Self { builder, image, console, channel, guard, exchange: AtomicU32::new(0), _slot: slot };
+        let (exchange, frozen) = (AtomicU32::new(0), Arc::default());
+        let mut lab = Self { builder, image, console, channel, guard, exchange, frozen, _slot: slot };
         lab.power_on()?;
         Ok(lab)
     }
@@ -232,7 +235,12 @@ impl Lab {
             share: &self.share(),
             ssh_port: port,
         });
-        self.guard.start_qemu(&self.image, &qemu).map_err(LabError::io("starting QEMU"))
+        self.guard.start_qemu(&self.image, &qemu).map_err(LabError::io("starting QEMU"))?;
+        self.frozen = Arc::default();
+        if let Some(qemu) = self.guard.qemu() {
+            freeze::watch(qemu, Arc::clone(&self.frozen));
+        }
+        Ok(())
     }
 
     /// Waits for a boot that has begun. One that the emulator has spoilt is begun again, which to the host is a loss of power.
@@ -240,7 +248,9 @@ impl Lab {
         for attempt in 2.. {
             match self.wait_for_boot(boots_before) {
                 // A port that somebody else took between our look and QEMU's ends here too.
-                Err(error @ (LabError::Ended { .. } | LabError::Deadline { .. })) if attempt <= BOOT_ATTEMPTS => {
+                Err(error @ (LabError::Ended { .. } | LabError::Frozen { .. } | LabError::Deadline { .. }))
+                    if attempt <= BOOT_ATTEMPTS =>
+                {
                     say(&format!("{error}\nbooting again ({attempt} of {BOOT_ATTEMPTS})"));
                     self.cut_power()?;
                     self.start_qemu()?;
@@ -279,6 +289,9 @@ impl Lab {
     /// What is plainly wrong with the machine, if anything.
     fn trouble(&self, doing: &str) -> Option<LabError> {
         let (doing, log, console) = (doing.to_owned(), self.console.path().to_owned(), self.console.tail());
+        if self.frozen.load(Ordering::SeqCst) {
+            return Some(LabError::Frozen { doing, log, console });
+        }
         if !self.is_on() {
             return Some(LabError::Ended { doing, qemu: self.guard.qemu_words(), log, console });
         }

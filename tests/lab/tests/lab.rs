@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
@@ -10,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::{Lab, Topology};
+use lab::{Lab, LabError, Topology, steadily};
 
 /// For what a guest does. Nothing is measured by it: it ends a wait that has become hopeless.
 const GUEST: Duration = Duration::from_secs(900);
@@ -68,7 +69,11 @@ fn dom0_runs_commands_takes_files_and_reaches_one_server() -> Result<()> {
 
 #[test]
 fn guests_idle_obey_and_end_by_themselves() -> Result<()> {
-    let lab = Lab::builder().boot()?;
+    steadily(guests_live)
+}
+
+fn guests_live() -> Result<()> {
+    let lab = Lab::builder().parallel().boot()?;
     let gone = |name: &str| {
         lab.wait_until(&format!("{name} is gone"), GUEST, |lab| Ok(!lab.sh(&format!("xl domid {name}"))?.success()))
     };
@@ -147,6 +152,27 @@ fn check_topology(topology: Topology, cpus: &str) -> Result<()> {
     let table =
         lab.run("xl info -n | awk '/^cpu:/ { on = 1; next } !/^ *[0-9]+:/ { on = 0 } on { print $1 $2 \":\" $3 }'")?;
     assert_eq!(table.split_whitespace().collect::<Vec<_>>().join(" "), cpus, "{topology:?}");
+    Ok(())
+}
+
+#[test]
+fn a_frozen_emulator_is_told_and_the_test_begins_again() -> Result<()> {
+    let begun = Cell::new(0);
+    steadily::<anyhow::Error>(|| {
+        begun.set(begun.get() + 1);
+        let lab = Lab::builder().topology(Topology::Cores(1)).boot()?;
+        if begun.get() == 1 {
+            let share = lab.share();
+            let mine = share.to_str().context("a folder that is not UTF-8")?;
+            ensure!(Command::new("pkill").args(["-STOP", "-f", &format!("^qemu.*{mine}")]).status()?.success());
+            let error = lab.run("true").unwrap_err();
+            assert!(matches!(error, LabError::Frozen { .. }), "{error}");
+            return Err(error.into());
+        }
+        lab.run("true")?;
+        Ok(())
+    })?;
+    assert_eq!(begun.get(), 2);
     Ok(())
 }
 
