@@ -20,6 +20,9 @@ use std::time::Duration;
 /// `timeout`'s exit status when the time was over.
 const OVER: i32 = 124;
 
+/// `pinfold run --once`'s exit status when something is stalled.
+const STALLED: i32 = 1;
+
 /// A scenario's host, and what is known of its guests.
 pub(crate) struct Player {
     pub(crate) rig: Rig,
@@ -31,6 +34,8 @@ pub(crate) struct Player {
     /// Guests that do not even see requests: GRUB, which never says that it is up.
     silent: BTreeSet<String>,
     pub(crate) has_xenstore: bool,
+    /// A worker was told to die: what it was doing has failed, and is tried again at its time.
+    has_killed: bool,
 }
 
 impl Player {
@@ -58,6 +63,7 @@ impl Player {
             domids: BTreeMap::new(),
             silent: silent.map(|(name, _)| name.clone()).collect(),
             has_xenstore: true,
+            has_killed: false,
         };
         events::make_real(&mut player, &host)?;
         Ok(player)
@@ -128,10 +134,12 @@ impl Player {
             ensure!(output.code == OVER || !output.stdout.is_empty(), "the daemon did not run:\n{}", self.story());
             // A host that is unknown has nothing to do: it is looked at again, as a daemon would.
             let is_unknown = output.stdout.contains("Unknown") && self.has_xenstore;
-            if output.code == OVER || !is_unknown || began.elapsed() > limit {
+            let tries_again = output.code == STALLED && self.has_killed;
+            if output.code == OVER || !(is_unknown || tries_again) || began.elapsed() > limit {
                 break;
             }
         }
+        self.has_killed = false;
         self.wait_for_guests()
     }
 
@@ -194,7 +202,7 @@ impl Player {
     }
 
     /// The next operation dies at a point.
-    fn next_operation(&self, fault: &Fault) -> Result<()> {
+    fn next_operation(&mut self, fault: &Fault) -> Result<()> {
         let at = match fault.die_at {
             Some(Point::CpupoolCreated) => "after:xc_cpupool_create:1",
             Some(Point::DomainCreated) => "after:xc_domain_create:1",
@@ -202,6 +210,7 @@ impl Player {
             Some(Point::ConsoleReady) => "after:libxl_domain_create_new:1",
             _ => bail!("real Xen does not do {fault:?} on order"),
         };
+        self.has_killed = true;
         arm(&self.rig, at)
     }
 

@@ -37,6 +37,7 @@ plays!(
     partitions_in_a_circle,
     three_partitions,
     vm_moves,
+    wreckage,
     xenstore_lost
 );
 

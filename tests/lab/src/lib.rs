@@ -58,6 +58,7 @@
 //!
 //! - Nothing outlives the process that booted a lab, however it ends, SIGKILL included: `guard.rs` says how.
 //! - At most cores ÷ 2 labs run at once on a machine; further ones wait for their turn (`PINFOLD_LAB_LIMIT` changes it).
+//! - An emulator that has frozen is killed and told, and the test begins again where [`steadily`] runs it.
 //! - Deadlines count only time in which the lab had a processor, so a busy machine makes tests slow, not red.
 //! - A lab that cannot be had is an error that says what to do, never a skipped test.
 //! - The serial console of every lab is kept in `$PINFOLD_LAB_LOGS`, else in `lab-logs` in cargo's target folder.
