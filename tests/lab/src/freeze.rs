@@ -1,7 +1,7 @@
 //! QEMU that has frozen, and tests that are begun again for it.
 //!
-//! QEMU 7.2 with a thread per processor was seen to stop in the middle of a test: all processors halted, no timer armed, 0 % of CPU, no
-//! answer to anything. Real Xen, idle, takes some percent. Nothing that a test asserts can be wrong because of it, and nothing can be
+//! QEMU 7.2 with a thread per processor was seen to stop in the middle of a test: all its threads asleep, 0 % of CPU, no answer to
+//! anything. A lab that idles takes about a tenth of a processor. Nothing that a test asserts can be wrong because of it, and nothing can be
 //! right: QEMU is killed, so that whoever waits hears of it, and the test begins again on a new lab.
 
 use std::fs;
@@ -59,13 +59,13 @@ pub(crate) fn watch(qemu: u32, frozen: Arc<AtomicBool>) {
 }
 
 /// CPU time of a process, in the kernel's ticks, and when it started.
-struct Used {
+pub(crate) struct Used {
     ticks: u64,
     started: u64,
 }
 
 /// Nothing for a process that has ended.
-fn used(process: u32) -> Option<Used> {
+pub(crate) fn used(process: u32) -> Option<Used> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // `PID (NAME) STATE …`; proc(5) counts fields from 1, and the state is the third.
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::command::quote;
+use crate::freeze::used;
 
 const SCRIPT: &str = r#"
 folder=$(mktemp -d "${TMPDIR:-/tmp}/pinfold-lab-XXXXXX") || exit
@@ -100,11 +101,7 @@ impl Guard {
 
     /// Whether QEMU runs.
     pub(crate) fn qemu_runs(&self) -> bool {
-        let Some(pid) = self.qemu else { return false };
-        // `PID (NAME) STATE …`
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-        !matches!(state, None | Some('Z' | 'X'))
+        self.qemu.is_some_and(|qemu| used(qemu).is_some())
     }
 
     /// What QEMU, or the shell that was to start it, printed on stderr.
