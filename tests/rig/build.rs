@@ -38,17 +38,25 @@ pub fn worker() -> Result<PathBuf> {
 /// Builds the library that kills a worker before or after one of its calls, into `folder`. `die_at.c` says how it is used: with
 /// `LD_PRELOAD`, so that the worker under test is the one that is installed.
 pub fn killer(folder: &Path) -> Result<PathBuf> {
-    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("rig/die_at.c");
-    let library = folder.join("die_at.so");
+    compile("die_at.c", &["-shared", "-fPIC"], &folder.join("die_at.so"))
+}
+
+/// Builds the program that keeps Xen from taking a pCPU out of its cpupool, into `folder`. `hold_pcpu.c` says how it is used.
+pub fn holder(folder: &Path) -> Result<PathBuf> {
+    compile("hold_pcpu.c", &[], &folder.join("hold_pcpu"))
+}
+
+fn compile(source: &str, flags: &[&str], result: &Path) -> Result<PathBuf> {
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("rig").join(source);
     // Built beside it and renamed: another test may be copying it.
-    let unfinished = folder.join(format!("die_at.{}.so", std::process::id()));
+    let unfinished = result.with_extension(std::process::id().to_string());
     let mut cc = Command::new("cc");
-    let status = cc.args(["-shared", "-fPIC", "-Wall", "-o"]).arg(&unfinished).arg(source).arg("-ldl").status();
+    let status = cc.args(flags).args(["-Wall", "-o"]).arg(&unfinished).arg(&source).arg("-ldl").status();
     if !status.context("cannot run cc")?.success() {
-        bail!("die_at.c does not compile");
+        bail!("{} does not compile", source.display());
     }
-    std::fs::rename(unfinished, &library)?;
-    Ok(library)
+    std::fs::rename(unfinished, result)?;
+    Ok(result.to_owned())
 }
 
 /// Builds `pinfold` for this machine, where it needs nothing of Xen.

@@ -11,8 +11,8 @@ const REMOVE_TRIES: u32 = 3;
 /// Errors of `XEN_SYSCTL_CPUPOOL_OP_RMCPU` that pass by themselves (xen/common/sched/cpupool.c): `EAGAIN`, `EBUSY`, `EADDRINUSE`.
 const PASSING: [i32; 3] = [11, 16, 98];
 
-/// Errors of the same call for a pCPU that is offline, or not in this cpupool: `EINVAL`, `EADDRNOTAVAIL`.
-const NOT_OURS: [i32; 2] = [22, 99];
+/// `EADDRNOTAVAIL`: the pCPU is in another cpupool, or Xen has begun the removal of one and not finished it.
+const ELSEWHERE: i32 = 99;
 
 /// Gives a cpupool another name.
 pub(crate) fn rename(hypervisor: &mut dyn Hypervisor, uuid: Uuid, name: &str) -> Result<Done, Failure> {
@@ -45,7 +45,7 @@ pub(crate) fn destroy(hypervisor: &mut dyn Hypervisor, uuid: Uuid) -> Result<Don
     }
     for cpu in pool.cpus.iter() {
         remove_cpu(hypervisor, pool.poolid, cpu)?;
-        hypervisor.add_cpu(POOL_0, cpu)?;
+        add_cpu(hypervisor, POOL_0, cpu)?;
     }
     hypervisor.destroy_cpupool(pool.poolid)?;
     Ok(Done::default())
@@ -59,7 +59,7 @@ pub(crate) fn feed_pool0(hypervisor: &mut dyn Hypervisor, cpus: &CpuSet) -> Resu
         return Err(view.stale(format!("pCPU {cpu} is {}, so it cannot go to Pool-0", view.place_of(cpu))));
     }
     for cpu in missing.iter() {
-        hypervisor.add_cpu(POOL_0, cpu)?;
+        add_cpu(hypervisor, POOL_0, cpu)?;
     }
     Ok(Done::default())
 }
@@ -74,32 +74,54 @@ pub(crate) fn check_name_is_free(view: &View, uuid: Uuid, name: &str) -> Result<
     }
 }
 
-/// Removes a pCPU that is in no cpupool and not free: an earlier run may have died while Xen held it half-removed. One that is only offline,
-/// or on its way out of another cpupool, is nothing of ours.
-pub(crate) fn finish_removal(hypervisor: &mut dyn Hypervisor, poolid: u32, cpu: u32) -> Result<(), Failure> {
-    match remove_cpu(hypervisor, poolid, cpu) {
-        Err(failure) if failure.errno.is_some_and(|errno| NOT_OURS.contains(&errno)) => Ok(()),
-        finished => finished,
+/// Adds a free pCPU.
+pub(crate) fn add_cpu(hypervisor: &mut dyn Hypervisor, poolid: u32, cpu: u32) -> Result<(), Failure> {
+    let added = hypervisor.add_cpu(poolid, cpu);
+    if failed_with(&added, &[ELSEWHERE]) && finish_removal(hypervisor)? {
+        return hypervisor.add_cpu(poolid, cpu);
     }
+    added
 }
 
 /// Removes a pCPU. When Xen does not let it go, it is added again: Xen otherwise keeps it half-removed and refuses to move any other
 /// (`cpupool_moving_cpu`, xen/common/sched/cpupool.c).
 pub(crate) fn remove_cpu(hypervisor: &mut dyn Hypervisor, poolid: u32, cpu: u32) -> Result<(), Failure> {
-    let mut tries = 1;
-    loop {
-        let Err(failure) = hypervisor.remove_cpu(poolid, cpu) else {
-            return Ok(());
-        };
-        let passing = failure.errno.is_some_and(|errno| PASSING.contains(&errno));
-        if !passing {
-            return Err(failure);
-        }
-        if tries == REMOVE_TRIES {
-            // It is what a person would be told to do as well; the first failure is the one that says why.
-            let _ = hypervisor.add_cpu(poolid, cpu);
-            return Err(failure);
-        }
-        tries += 1;
+    let mut removed = try_to_remove(hypervisor, poolid, cpu);
+    if failed_with(&removed, &[ELSEWHERE]) && finish_removal(hypervisor)? {
+        removed = try_to_remove(hypervisor, poolid, cpu);
     }
+    if failed_with(&removed, &PASSING) {
+        // It is what a person would be told to do as well; the first failure is the one that says why.
+        let _ = hypervisor.add_cpu(poolid, cpu);
+    }
+    removed
+}
+
+/// Ends the removal of a pCPU that an earlier run, killed in it, left half-done, and answers whether there was one.
+///
+/// Xen lists such a pCPU as free, and finishes its removal from whichever cpupool it is asked for; to remove any other free pCPU it
+/// refuses. So all free ones are tried. When Xen still does not let this one go, it stays as it is: which cpupool it could be given
+/// back to is not known.
+fn finish_removal(hypervisor: &mut dyn Hypervisor) -> Result<bool, Failure> {
+    for cpu in hypervisor.free_cpus()?.iter() {
+        let removed = try_to_remove(hypervisor, POOL_0, cpu);
+        if !failed_with(&removed, &[ELSEWHERE]) {
+            return removed.map(|()| true);
+        }
+    }
+    Ok(false)
+}
+
+fn try_to_remove(hypervisor: &mut dyn Hypervisor, poolid: u32, cpu: u32) -> Result<(), Failure> {
+    let mut removed = hypervisor.remove_cpu(poolid, cpu);
+    for _ in 1..REMOVE_TRIES {
+        if failed_with(&removed, &PASSING) {
+            removed = hypervisor.remove_cpu(poolid, cpu);
+        }
+    }
+    removed
+}
+
+fn failed_with(outcome: &Result<(), Failure>, errors: &[i32]) -> bool {
+    outcome.as_ref().is_err_and(|failure| failure.errno.is_some_and(|errno| errors.contains(&errno)))
 }

@@ -5,7 +5,7 @@
 //! ```
 
 use crate::Hypervisor;
-use crate::cpupool::{check_name_is_free, finish_removal, remove_cpu};
+use crate::cpupool::{add_cpu, check_name_is_free, remove_cpu};
 use crate::placement::{check_masks_reach, check_read_back, set_masks};
 use crate::view::{POOL_0, View, name_of, name_of_pool, vcpus_for};
 use protocol::{CpuSet, Cpupool, Domain, DomainMasks, Done, Failure, ShapeCpupool, Vcpu};
@@ -20,7 +20,7 @@ pub(crate) fn run(hypervisor: &mut dyn Hypervisor, shape: &ShapeCpupool) -> Resu
     let pool = find_or_create(hypervisor, &view, shape)?;
     narrow(hypervisor, &view, &pool, shape)?;
     for cpu in shape.add.difference(&pool.cpus).iter() {
-        hypervisor.add_cpu(pool.poolid, cpu)?;
+        add_cpu(hypervisor, pool.poolid, cpu)?;
     }
     mask(hypervisor, shape)?;
     for cpu in shape.remove.iter() {
@@ -58,7 +58,7 @@ fn check_take(view: &View, shape: &ShapeCpupool, now: &CpuSet) -> Result<(), Fai
     let pool0 = view.pool0()?;
     let taken_before = view.free.union(&now.intersection(&shape.add));
     let elsewhere = shape.take.difference(&pool0.cpus).difference(&taken_before);
-    check_places(view, "taken for", shape, &elsewhere.iter().filter(|cpu| !view.is_nowhere(*cpu)).collect())?;
+    check_places(view, "taken for", shape, &elsewhere)?;
     let left = pool0.cpus.difference(&shape.take);
     if left.is_empty() {
         return Err(view.stale("Pool-0 must keep at least one pCPU"));
@@ -111,10 +111,10 @@ fn mask_to_be(shape: &ShapeCpupool, domain: &Domain, vcpu: &Vcpu) -> CpuSet {
 
 fn take(hypervisor: &mut dyn Hypervisor, view: &View, shape: &ShapeCpupool) -> Result<(), Failure> {
     let in_pool0 = view.pool0()?.cpus.clone();
-    for cpu in shape.take.iter().filter(|cpu| in_pool0.contains(*cpu) || view.is_nowhere(*cpu)) {
+    for cpu in shape.take.intersection(&in_pool0).iter() {
         let view = View::read(hypervisor, OPERATION)?;
         let pool0 = view.pool0()?;
-        if !pool0.cpus.contains(cpu) && !view.is_nowhere(cpu) {
+        if !pool0.cpus.contains(cpu) {
             continue;
         }
         let left = pool0.cpus.difference(&CpuSet::from_iter([cpu]));
@@ -203,9 +203,6 @@ fn remove(hypervisor: &mut dyn Hypervisor, shape: &ShapeCpupool, cpu: u32) -> Re
     let Some(pool) = view.find_pool(shape.uuid)? else {
         return Ok(());
     };
-    if view.is_nowhere(cpu) {
-        return finish_removal(hypervisor, pool.poolid, cpu);
-    }
     if !pool.cpus.contains(cpu) {
         return Ok(());
     }
@@ -219,7 +216,7 @@ fn give(hypervisor: &mut dyn Hypervisor, shape: &ShapeCpupool) -> Result<(), Fai
     let missing = shape.give.difference(&view.pool0()?.cpus);
     check_places(&view, "given to Pool-0 by", shape, &missing.difference(&view.free))?;
     for cpu in missing.iter() {
-        hypervisor.add_cpu(POOL_0, cpu)?;
+        add_cpu(hypervisor, POOL_0, cpu)?;
     }
     Ok(())
 }

@@ -47,13 +47,8 @@ impl View {
         }
         match self.pools.iter().find(|pool| pool.cpus.contains(cpu)) {
             Some(pool) => format!("in {}", name_of_pool(pool)),
-            None => "in no cpupool and not free (offline, or being moved)".to_owned(),
+            None => "offline".to_owned(),
         }
-    }
-
-    /// Whether a pCPU is in no cpupool and not free: it is offline, or its removal began and was never finished.
-    pub(crate) fn is_nowhere(&self, cpu: u32) -> bool {
-        !self.free.contains(cpu) && !self.pools.iter().any(|pool| pool.cpus.contains(cpu))
     }
 
     /// The domains that Xen schedules in a cpupool; dying ones are no longer among them.

@@ -2,7 +2,19 @@
 
 use crate::world::{POOL_0, Pool, World, errno, rc, refused};
 use protocol::{CpuSet, Failure};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+/// A pCPU that no cpupool has any more and some vCPU could not leave: Xen lists it as free, gives it to no other cpupool, and removes no
+/// other pCPU until its removal is asked for again (`cpupool_moving_cpu`, xen/common/sched/cpupool.c).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MovingCpu {
+    pub(crate) cpu: u32,
+    /// The cpupool that the last removal named: it may have the pCPU back.
+    pub(crate) removed_from: u32,
+    /// The cpupool whose scheduler still has it.
+    pub(crate) runs_in: u32,
+}
 
 impl World {
     /// The names that `xl cpupool-list` shows: libxl takes a cpupool without a name for the end of the list (libxl_cpupool.c:88-93).
@@ -37,9 +49,11 @@ impl World {
     pub(crate) fn pool_add_cpu(&mut self, poolid: u32, cpu: u32) -> Result<(), Failure> {
         const CALL: &str = "libxl_cpupool_cpuadd";
         self.pool_mut(CALL, poolid)?;
-        match self.moving_cpu {
-            Some((moving, from)) if moving == cpu && from == poolid => self.moving_cpu = None,
-            Some((moving, _)) if moving == cpu => {
+        if !self.free_cpus().contains(cpu) {
+            return Err(refused(CALL, rc::FAIL, Some(errno::ENODEV), format!("pCPU {cpu} is offline or not free")));
+        }
+        match self.moving_cpu.filter(|moving| moving.cpu == cpu) {
+            Some(moving) if moving.removed_from != poolid => {
                 return Err(refused(
                     CALL,
                     rc::FAIL,
@@ -47,10 +61,8 @@ impl World {
                     format!("pCPU {cpu} is being moved out of another cpupool"),
                 ));
             }
-            _ if !self.free_cpus().contains(cpu) => {
-                return Err(refused(CALL, rc::FAIL, Some(errno::ENODEV), format!("pCPU {cpu} is offline or not free")));
-            }
-            _ => {}
+            Some(_) => self.moving_cpu = None,
+            None => {}
         }
         self.pool_mut(CALL, poolid)?.cpus.insert(cpu);
         Ok(())
@@ -63,14 +75,15 @@ impl World {
         if (poolid == POOL_0 && cpu == 0) || !self.host.topology.online().contains(cpu) {
             return fail(errno::EINVAL, format!("pCPU {cpu} cannot leave cpupool {poolid}"));
         }
-        let retried = self.moving_cpu == Some((cpu, poolid));
-        if !retried && (self.moving_cpu.is_some() || !cpus.contains(cpu)) {
+        // Xen does not ask from which cpupool it was removed at first (cpupool_unassign_cpu_start).
+        let retried = self.moving_cpu.filter(|moving| moving.cpu == cpu);
+        if retried.is_none() && (self.moving_cpu.is_some() || !cpus.contains(cpu)) {
             return fail(
                 errno::EADDRNOTAVAIL,
                 format!("pCPU {cpu} is not in cpupool {poolid}, or another removal is not finished"),
             );
         }
-        if !retried && cpus.len() == 1 {
+        if retried.is_none() && cpus.len() == 1 {
             if self.domains.values().any(|domain| domain.poolid == poolid && !domain.is_dying()) {
                 return fail(errno::EBUSY, format!("pCPU {cpu} is the last one of a cpupool with domains"));
             }
@@ -79,18 +92,15 @@ impl World {
                 domain.poolid = POOL_0;
             }
         }
-        let left = {
-            let pool = self.pool_mut(CALL, poolid)?;
-            pool.cpus.remove(cpu);
-            pool.cpus.clone()
-        };
+        self.pool_mut(CALL, poolid)?.cpus.remove(cpu);
+        let runs_in = retried.map_or(poolid, |moving| moving.runs_in);
         if self.stuck_removals > 0 {
             self.stuck_removals -= 1;
-            self.moving_cpu = Some((cpu, poolid));
-            return fail(errno::EBUSY, format!("pCPU {cpu} could not be removed now"));
+            self.moving_cpu = Some(MovingCpu { cpu, removed_from: poolid, runs_in });
+            return fail(errno::EADDRINUSE, format!("pCPU {cpu} could not be removed now"));
         }
         self.moving_cpu = None;
-        self.break_affinities(poolid, cpu, &left);
+        self.break_affinities(runs_in, cpu);
         Ok(())
     }
 
@@ -107,14 +117,6 @@ impl World {
         }
         if self.domains.values().any(|domain| domain.poolid == poolid) {
             return Err(refused(CALL, rc::INVAL, None, format!("cpupool {poolid} has domains")));
-        }
-        if self.moving_cpu.is_some_and(|(_, from)| from == poolid) {
-            return Err(refused(
-                CALL,
-                rc::FAIL,
-                Some(errno::EBUSY),
-                format!("a pCPU of cpupool {poolid} is being moved"),
-            ));
         }
         self.pools.remove(&poolid);
         Ok(())
@@ -139,11 +141,12 @@ impl World {
     }
 
     /// Lets every vCPU whose last pCPU went run on all of them (`cpu_disable_scheduler`, xen/common/sched/core.c:1224-1239). Nobody is told.
-    fn break_affinities(&mut self, poolid: u32, cpu: u32, left: &CpuSet) {
+    fn break_affinities(&mut self, poolid: u32, cpu: u32) {
         let all = self.all_cpus();
+        let left = self.pools.get(&poolid).map(|pool| pool.cpus.clone()).unwrap_or_default();
         for domain in self.domains.values_mut().filter(|domain| domain.poolid == poolid) {
             for vcpu in &mut domain.vcpus {
-                if vcpu.hard.contains(cpu) && vcpu.hard.is_disjoint(left) {
+                if vcpu.hard.contains(cpu) && vcpu.hard.is_disjoint(&left) {
                     vcpu.hard = all.clone();
                 }
             }

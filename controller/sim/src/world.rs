@@ -1,5 +1,6 @@
 //! The host in memory: what Xen, xenstore and dom0 hold.
 
+use crate::cpupool::MovingCpu;
 use crate::description::{Dom0, ForeignCpupool, ForeignDomain, HostFile};
 use crate::fault::Fault;
 use protocol::{CpuSet, DomainKind, DomainState, Failure, FailureKind, Mark, Sched, ShutdownReason};
@@ -23,8 +24,8 @@ pub struct World {
     pub(crate) now_ms: u64,
     pub(crate) boots: u32,
     pub(crate) pools: BTreeMap<u32, Pool>,
-    /// A pCPU whose removal Xen has begun and not finished (`cpupool_moving_cpu`, xen/common/sched/cpupool.c), and its cpupool.
-    pub(crate) moving_cpu: Option<(u32, u32)>,
+    /// A pCPU whose removal Xen has begun and not finished.
+    pub(crate) moving_cpu: Option<MovingCpu>,
     /// How many of the next removals get stuck.
     pub(crate) stuck_removals: u32,
     /// All domains, dom0 included.
@@ -188,11 +189,10 @@ impl World {
         self.pools.iter().map(|(poolid, pool)| (*poolid, pool))
     }
 
-    /// pCPUs that Xen uses and no cpupool has.
+    /// pCPUs that Xen uses and no cpupool has. One whose removal is not finished is among them.
     pub fn free_cpus(&self) -> CpuSet {
         let taken = self.pools.values().fold(CpuSet::new(), |taken, pool| taken.union(&pool.cpus));
-        let moving = self.moving_cpu.map(|(cpu, _)| cpu).into_iter().collect();
-        self.host.topology.online().difference(&taken).difference(&moving)
+        self.host.topology.online().difference(&taken)
     }
 
     /// The pCPUs that a vCPU of this domain can really run on: hard affinity ∩ cpupool.
@@ -329,5 +329,6 @@ pub(crate) mod errno {
     pub(crate) const EBUSY: i32 = 16;
     pub(crate) const ENODEV: i32 = 19;
     pub(crate) const EINVAL: i32 = 22;
+    pub(crate) const EADDRINUSE: i32 = 98;
     pub(crate) const EADDRNOTAVAIL: i32 = 99;
 }

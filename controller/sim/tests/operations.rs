@@ -341,6 +341,32 @@ fn a_cpu_that_xen_does_not_let_go_is_tried_again_and_then_put_back() {
 }
 
 #[test]
+fn a_removal_that_a_killed_worker_left_half_done_is_finished() {
+    let stuck = || {
+        let worlds = (1..40).map(|points| {
+            let mut world = populated();
+            apply(&mut world, &Event::RemovalsStick { times: 1 });
+            let fault = Fault { die_after: Some(points), ..Fault::default() };
+            run_with(&mut world, &carve("q", "5-6"), fault).unwrap_err();
+            world
+        });
+        // The first one that has lost a pCPU: the worker died right after Xen did not let it go.
+        worlds.into_iter().find(|world| world.free_cpus() == cpus("5")).unwrap()
+    };
+    // The same again; another cpupool, which needs none of it; and the pCPU back to Pool-0.
+    for request in [carve("q", "5-6"), carve("r", "6"), Request::FeedPool0 { cpus: cpus("5") }] {
+        let mut world = stuck();
+        run(&mut world, &request).unwrap();
+        apply(&mut world, &event(serde_json::json!({"cpupool-cpu-remove": {"cpupool": "Pool-0", "cpus": "7"}})));
+    }
+    // Whoever could not leave the pCPU still cannot: nothing else is done meanwhile, and the pCPU goes to nobody.
+    let mut world = stuck();
+    apply(&mut world, &Event::RemovalsStick { times: 9 });
+    assert_eq!(run(&mut world, &carve("q", "5-6")).unwrap_err().errno, Some(98));
+    assert_eq!(world.free_cpus(), cpus("5"));
+}
+
+#[test]
 fn a_mask_that_others_change_meanwhile_stops_a_removal() {
     // Read before the removal, not only at the start: without it Xen would let vCPU 0 run everywhere.
     let masks_set = (0..40).find_map(|after| {

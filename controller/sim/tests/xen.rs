@@ -118,15 +118,18 @@ fn a_listing_of_cpupools_ends_at_one_without_a_name() {
 
 #[test]
 fn a_stuck_removal_blocks_all_others() {
-    // sched/cpupool.c:493-499, `cpupool_moving_cpu`.
+    // sched/cpupool.c, `cpupool_unassign_cpu_finish`: the pCPU is listed as free, and `cpupool_moving_cpu` names it.
     let mut world = pinned();
     apply(&mut world, &Event::RemovalsStick { times: 1 });
     let remove = |cpu: &str| event(serde_json::json!({"cpupool-cpu-remove": {"cpupool": "Pool-0", "cpus": cpu}}));
-    assert_eq!(world.apply(&remove("8")).unwrap_err().errno, Some(16));
-    assert!(world.observe().unwrap().cpupools.known().is_none(), "pCPU 8 is nowhere");
+    assert_eq!(world.apply(&remove("8")).unwrap_err().errno, Some(98));
+    assert_eq!(world.free_cpus(), cpus("8"));
+    assert!(world.observe().unwrap().cpupools.known().is_some(), "nothing looks wrong");
     assert_eq!(world.apply(&remove("9")).unwrap_err().errno, Some(99));
+    assert_eq!(Calls::new(&mut world).add_cpu(1, 8).unwrap_err().errno, Some(99));
     apply(&mut world, &remove("8"));
-    assert!(world.observe().unwrap().cpupools.known().is_some());
+    apply(&mut world, &remove("9"));
+    assert_eq!(world.free_cpus(), cpus("8-9"));
 }
 
 #[test]
