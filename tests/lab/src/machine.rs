@@ -64,9 +64,11 @@ impl Builder {
     /// Emulates each processor in a thread of its own; for PVH guests. Default: one thread for all processors.
     ///
     /// One thread is quicker: a processor that spins gives way at once to the one that it waits for. A PV Linux with two vCPUs came up in
-    /// 15 to 26 s, and with threads, beside another such lab on two cores, in 82 to 117 s. But with one thread QEMU 7.2 lets PVH guests
-    /// panic, because an interrupt out of user mode finds the user's GS base: 10 of 17 with two vCPUs at boot, and one with one vCPU later.
-    /// With threads that was not seen, but such a QEMU freezes now and then: see [`crate::steadily`].
+    /// 15 to 26 s, and with threads, beside another such lab on two cores, in 82 to 117 s. But then Linux in a PVH guest panics: 14 of 29
+    /// with two vCPUs at boot, and one with one vCPU later. QEMU does not forget an interrupt that a hypervisor has injected
+    /// (`exception_index` in `helper_vmrun`, target/i386/tcg/sysemu/svm_helper.c) and delivers it again, with interrupts off, if just then
+    /// anything asks for the thread. With a thread per processor that was not seen, but such a QEMU freezes now and then: see
+    /// [`crate::steadily`]. `-icount` helps as well (none of 20), and is slow when some guests run.
     pub fn parallel(mut self) -> Self {
         self.parallel = true;
         self
