@@ -14,8 +14,6 @@ use uuid::Uuid;
 const WORKER: &str = "/usr/local/bin/pinfold-xen";
 /// Where the library that kills it stands.
 const DIE_AT: &str = "/usr/local/lib/die_at.so";
-/// Where the program stands that keeps a pCPU in its cpupool.
-const HOLD_PCPU: &str = "/usr/local/bin/hold_pcpu";
 /// Locks and outcomes.
 const STATE: &str = "/var/lib/pinfold";
 
@@ -36,12 +34,10 @@ impl Host {
     /// The same on such a lab.
     pub(crate) fn boot_on(lab: Builder) -> Result<Self> {
         let worker = rig::worker()?;
-        let folder = worker.parent().context("the worker lies in a folder")?;
-        let (killer, holder) = (rig::killer(folder)?, rig::holder(folder)?);
+        let killer = rig::killer(worker.parent().context("the worker lies in a folder")?)?;
         let lab = lab.boot()?;
         lab.copy_in(worker, WORKER)?;
         lab.copy_in(killer, DIE_AT)?;
-        lab.copy_in(holder, HOLD_PCPU)?;
         lab.run(&format!("mkdir -p {STATE}"))?;
         Ok(Self { lab })
     }
@@ -154,13 +150,6 @@ impl Host {
         let line = format!("{}\n", serde_json::to_string(&order)?);
         std::fs::write(self.lab.share().join(format!("{operation}.json")), line)?;
         Ok(order)
-    }
-
-    /// Lets dom0's vCPU 1 run on nothing but this pCPU, so that Xen cannot take it away, or ends that.
-    pub(crate) fn hold_pcpu(&self, pcpu: Option<u32>) -> Result<()> {
-        let pcpu = pcpu.map_or("-1".to_owned(), |pcpu| pcpu.to_string());
-        self.lab.run(&format!("taskset -c 1 {HOLD_PCPU} {pcpu}"))?;
-        Ok(())
     }
 
     pub(crate) fn wait_for(&self, what: &str, uuid: Uuid, holds: impl Fn(Option<&Domain>) -> bool) -> Result<()> {

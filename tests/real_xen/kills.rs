@@ -6,6 +6,9 @@ use anyhow::{Result, ensure};
 use protocol::{CpuSet, Domain, DomainConfig, DomainKind, DomainState, Placement, Request, Sched, ShapeCpupool};
 use uuid::Uuid;
 
+/// Where the program stands that keeps a pCPU in its cpupool.
+const HOLD_PCPU: &str = "/usr/local/bin/hold_pcpu";
+
 #[test]
 fn a_killed_worker_leaves_what_can_be_gone_on_from() -> Result<()> {
     let host = Host::boot()?;
@@ -30,14 +33,17 @@ fn a_killed_worker_leaves_what_can_be_gone_on_from() -> Result<()> {
 /// A pCPU that a vCPU could not leave: its removal is begun, and Xen begins no other. Whoever wanted it is gone, as a killed worker is; the
 /// next order ends it.
 fn half_removed(host: &Host) -> Result<()> {
-    host.hold_pcpu(Some(7))?;
+    let folder = tempfile::tempdir()?;
+    host.lab.copy_in(rig::holder(folder.path())?, HOLD_PCPU)?;
+    // dom0's vCPU 1 is held on pCPU 7.
+    host.lab.run(&format!("taskset -c 1 {HOLD_PCPU} 7"))?;
     // `xl` says what Xen answered and exits with 0.
     host.lab.run("xl cpupool-cpu-remove Pool-0 7")?;
     assert_eq!(seen(host)?, "Pool-0 0-6,8-9");
     let slow = shape("slow", "6-7");
     let (failure, _) = host.refused(Request::ShapeCpupool(slow.clone()))?;
     ensure!(failure.message.starts_with("vCPU 1 of dom0 is pinned"), "{failure}");
-    host.hold_pcpu(None)?;
+    host.lab.run(&format!("taskset -c 1 {HOLD_PCPU} -1"))?;
     let refused = host.lab.sh("xl cpupool-cpu-remove Pool-0 6 2>&1")?;
     ensure!(refused.stdout.contains("Cannot assign requested address"), "Xen removes another: {refused:?}");
 

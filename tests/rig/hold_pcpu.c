@@ -2,7 +2,8 @@
  *
  * That is SCHEDOP_pin_override (xen/include/public/sched.h), which drivers in dom0 use for a moment. Xen then answers a removal of that
  * pCPU with EADDRINUSE and has begun it all the same. The vCPU concerned is the one that this program runs on: taskset(1) chooses it. */
-/* Without it the headers are those of 2005, with another sched_op. */
+
+/* Without this the headers are those of 2005, with another sched_op. */
 #define __XEN_TOOLS__ 1
 #include <fcntl.h>
 #include <stdint.h>

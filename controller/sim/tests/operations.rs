@@ -20,10 +20,6 @@ fn populated() -> World {
     world
 }
 
-fn event(json: serde_json::Value) -> Event {
-    serde_json::from_value(json).unwrap()
-}
-
 fn masked(world: &World, name: &str, hard: &[&str]) -> DomainMasks {
     DomainMasks { target: target(world, name), hard: hard.iter().map(|mask| cpus(mask)).collect() }
 }
@@ -327,43 +323,6 @@ fn a_domain_is_only_changed_when_its_premises_hold() {
     Stale set-vcpus: domain 2 (o) has 1 vCPUs, so 0 cannot be online
     Stale rename-domain: domain 1 (d) has the name d already
     ");
-}
-
-#[test]
-fn a_cpu_that_xen_does_not_let_go_is_tried_again_and_then_put_back() {
-    for (times, done) in [(2, true), (3, false)] {
-        let mut world = populated();
-        apply(&mut world, &Event::RemovalsStick { times });
-        assert_eq!(run(&mut world, &carve("q", "5")).is_ok(), done);
-        assert!(world.observe().unwrap().cpupools.known().is_some(), "no pCPU is lost");
-        assert_eq!(pool(&world, "Pool-0").cpus.contains(5), !done);
-    }
-}
-
-#[test]
-fn a_removal_that_a_killed_worker_left_half_done_is_finished() {
-    let stuck = || {
-        let worlds = (1..40).map(|points| {
-            let mut world = populated();
-            apply(&mut world, &Event::RemovalsStick { times: 1 });
-            let fault = Fault { die_after: Some(points), ..Fault::default() };
-            run_with(&mut world, &carve("q", "5-6"), fault).unwrap_err();
-            world
-        });
-        // The first one that has lost a pCPU: the worker died right after Xen did not let it go.
-        worlds.into_iter().find(|world| world.free_cpus() == cpus("5")).unwrap()
-    };
-    // The same again; another cpupool, which needs none of it; and the pCPU back to Pool-0.
-    for request in [carve("q", "5-6"), carve("r", "6"), Request::FeedPool0 { cpus: cpus("5") }] {
-        let mut world = stuck();
-        run(&mut world, &request).unwrap();
-        apply(&mut world, &event(serde_json::json!({"cpupool-cpu-remove": {"cpupool": "Pool-0", "cpus": "7"}})));
-    }
-    // Whoever could not leave the pCPU still cannot: nothing else is done meanwhile, and the pCPU goes to nobody.
-    let mut world = stuck();
-    apply(&mut world, &Event::RemovalsStick { times: 9 });
-    assert_eq!(run(&mut world, &carve("q", "5-6")).unwrap_err().errno, Some(98));
-    assert_eq!(world.free_cpus(), cpus("5"));
 }
 
 #[test]

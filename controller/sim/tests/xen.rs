@@ -26,10 +26,6 @@ fn foreign(name: &str) -> ForeignDomain {
     serde_json::from_value(serde_json::json!({ "name": name })).unwrap()
 }
 
-fn event(json: serde_json::Value) -> Event {
-    serde_json::from_value(json).unwrap()
-}
-
 #[test]
 fn a_move_resets_affinity_weight_and_cap() {
     // sched/core.c:669-670, 714, 808.
@@ -114,22 +110,6 @@ fn a_listing_of_cpupools_ends_at_one_without_a_name() {
     assert_eq!(made, 2);
     assert_eq!(world.pools_as_xl_lists_them(), ["Pool-0"]);
     assert_eq!(pool(&world, "p").poolid, 2, "a worker asks Xen for each");
-}
-
-#[test]
-fn a_stuck_removal_blocks_all_others() {
-    // sched/cpupool.c, `cpupool_unassign_cpu_finish`: the pCPU is listed as free, and `cpupool_moving_cpu` names it.
-    let mut world = pinned();
-    apply(&mut world, &Event::RemovalsStick { times: 1 });
-    let remove = |cpu: &str| event(serde_json::json!({"cpupool-cpu-remove": {"cpupool": "Pool-0", "cpus": cpu}}));
-    assert_eq!(world.apply(&remove("8")).unwrap_err().errno, Some(98));
-    assert_eq!(world.free_cpus(), cpus("8"));
-    assert!(world.observe().unwrap().cpupools.known().is_some(), "nothing looks wrong");
-    assert_eq!(world.apply(&remove("9")).unwrap_err().errno, Some(99));
-    assert_eq!(Calls::new(&mut world).add_cpu(1, 8).unwrap_err().errno, Some(99));
-    apply(&mut world, &remove("8"));
-    apply(&mut world, &remove("9"));
-    assert_eq!(world.free_cpus(), cpus("8-9"));
 }
 
 #[test]

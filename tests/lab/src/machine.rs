@@ -65,10 +65,10 @@ impl Builder {
     ///
     /// One thread is quicker: a processor that spins gives way at once to the one that it waits for. A PV Linux with two vCPUs came up in
     /// 15 to 26 s, and with threads, beside another such lab on two cores, in 82 to 117 s. But then Linux in a PVH guest panics: 14 of 29
-    /// with two vCPUs at boot, and one with one vCPU later. QEMU does not forget an interrupt that a hypervisor has injected
-    /// (`exception_index` in `helper_vmrun`, target/i386/tcg/sysemu/svm_helper.c) and delivers it again, with interrupts off, if just then
-    /// anything asks for the thread. With a thread per processor that was not seen, but such a QEMU freezes now and then: see
-    /// [`crate::steadily`]. `-icount` helps as well (none of 20), and is slow when some guests run.
+    /// with two vCPUs at boot, and one with one vCPU later. An interrupt that Xen injects arrives twice, the second time at the first
+    /// instruction of its handler; most likely because `helper_vmrun` (target/i386/tcg/sysemu/svm_helper.c) delivers it and leaves it in
+    /// `exception_index`, for whatever next asks for the thread to deliver it again. With a thread per processor that was not seen, but such a QEMU freezes now and then: see
+    /// [`crate::steadily`]. `-icount` helps as well (none of 20), and was slow with five guests.
     pub fn parallel(mut self) -> Self {
         self.parallel = true;
         self

@@ -28,6 +28,10 @@ pub fn host() -> HostFile {
     host
 }
 
+pub fn event(json: serde_json::Value) -> Event {
+    serde_json::from_value(json).unwrap()
+}
+
 pub fn world() -> World {
     World::new(host()).unwrap()
 }
