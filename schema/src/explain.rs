@@ -1,6 +1,6 @@
 //! `pinfold explain vm.spec.restart`: what a kind or a field means.
 
-use crate::field::{self, Field, UnknownPath};
+use crate::field::{self, CHANGING, Field, UnknownPath};
 use crate::kinds::API_VERSION;
 use std::fmt::Write;
 
@@ -19,9 +19,9 @@ pub fn explain(path: &str) -> Result<String, UnknownPath> {
     }
     text.push('\n');
     wrap(&plain(&field.meaning), "", &mut text);
-    if let Some(effect) = &field.effect {
+    if let Some(changing) = &field.changing {
         text.push('\n');
-        wrap(&format!("Changing it: {}", plain(effect)), "", &mut text);
+        wrap(&format!("{CHANGING}{}", plain(changing)), "", &mut text);
     }
     list("Words:", field.words.iter().map(|(word, meaning)| (word.clone(), plain(meaning))).collect(), &mut text);
     list("Fields (* required):", field.fields.iter().map(line).collect(), &mut text);

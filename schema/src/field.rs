@@ -1,9 +1,14 @@
 //! The fields of the language as its documentation shows them, read from the JSON Schemas.
 
+use crate::effect::Effect;
 use crate::finding::Kind;
 use crate::json_schema;
 use crate::suggest;
+use serde::Deserialize;
 use serde_json::Value;
+
+/// What a description says about a change of its field comes after this.
+pub(crate) const CHANGING: &str = "Changing it: ";
 
 /// One field of a kind, or the kind itself.
 #[derive(Clone, Debug)]
@@ -17,7 +22,9 @@ pub(crate) struct Field {
     /// What it means: one paragraph.
     pub(crate) meaning: String,
     /// What changing it does to a running VM.
-    pub(crate) effect: Option<String>,
+    pub(crate) effect: Option<Effect>,
+    /// The same in words, with what there is to add.
+    pub(crate) changing: Option<String>,
     /// The words that it can be, with their meaning.
     pub(crate) words: Vec<(String, String)>,
     /// The fields below it.
@@ -43,10 +50,11 @@ impl Field {
 
 fn field(path: &str, schema: &Value, is_required: bool) -> Field {
     let text = schema.get("description").and_then(Value::as_str).unwrap_or_default();
-    let (meaning, effect) = match text.split_once("Changing it: ") {
-        Some((meaning, effect)) => (meaning, Some(effect.trim().to_owned())),
+    let (meaning, changing) = match text.split_once(CHANGING) {
+        Some((meaning, changing)) => (meaning, Some(changing.trim().to_owned())),
         None => (text, None),
     };
+    let effect = schema.get(Effect::KEY).and_then(|effect| Effect::deserialize(effect).ok());
     let is_list = schema.get("items").is_some_and(|items| json_schema::mapping(items).is_some());
     let below = if is_list { format!("{path}[]") } else { path.to_owned() };
     Field {
@@ -55,6 +63,7 @@ fn field(path: &str, schema: &Value, is_required: bool) -> Field {
         is_required,
         meaning: meaning.trim().replace("\n\n", " "),
         effect,
+        changing,
         words: words(schema),
         fields: fields(&below, schema),
     }

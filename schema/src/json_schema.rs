@@ -1,5 +1,7 @@
 //! JSON Schemas of the kinds, made from the types that read them: for editors, and for tools that know Kubernetes.
 
+use crate::effect::Effect;
+use crate::field::CHANGING;
 use crate::finding::Kind;
 use crate::kinds::core_partition::CorePartitionSpec;
 use crate::kinds::host::HostSpec;
@@ -9,6 +11,7 @@ use crate::kinds::virtual_machine::VirtualMachineSpec;
 use crate::kinds::{API_VERSION, Form};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -69,6 +72,7 @@ fn tidy(schema: &mut Value) {
         Value::Object(fields) => {
             fields.values_mut().for_each(tidy);
             without_null(fields);
+            say_effect(fields);
             if let Some(Value::String(text)) = fields.get_mut("description") {
                 let line = |paragraph: &str| paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" ");
                 *text = text.split("\n\n").map(line).collect::<Vec<_>>().join("\n\n");
@@ -77,6 +81,17 @@ fn tidy(schema: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(tidy),
         _ => {}
     }
+}
+
+/// Ends the description of a field with what changing it does, and what its doc comment adds to that, so that editors show it.
+fn say_effect(fields: &mut Map<String, Value>) {
+    let Some(effect) = fields.get(Effect::KEY).and_then(|effect| Effect::deserialize(effect).ok()) else { return };
+    let Some(Value::String(text)) = fields.get_mut("description") else { return };
+    let words = effect.words();
+    *text = match text.split_once(CHANGING) {
+        None => format!("{text}\n\n{CHANGING}{words}."),
+        Some((meaning, note)) => format!("{meaning}{CHANGING}{words}; {note}"),
+    };
 }
 
 /// `Option` makes a type nullable; here it means only that a field may be left out.

@@ -12,6 +12,7 @@ pub(crate) mod shorthand;
 pub(crate) mod virtual_machine;
 
 use crate::decode::Spanned;
+use crate::effect::Effect;
 use crate::units::{Core, Name};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -48,11 +49,11 @@ pub(crate) struct Metadata {
     /// The name, unique among the objects of its kind in the pool: a DNS-1123 label of at most 63 characters that starts with a letter and is no YAML word
     /// such as `on` or `no`.
     ///
-    /// Changing it: a new object, and the old one counts as removed, unless the new one lists the old name in `spec.formerly`.
+    /// Changing it: the old one counts as removed, unless the new one lists the old name in `spec.formerly`.
+    #[schemars(extend("x-pinfold-effect" = Effect::Recreate))]
     pub(crate) name: Spanned<Name>,
     /// Words for people and selectors, as `key: "value"`. Default: none.
-    ///
-    /// Changing it: live.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
 }

@@ -14,6 +14,7 @@
 pub mod against;
 pub mod change;
 pub mod desired;
+pub mod effect;
 pub mod finding;
 pub mod init;
 pub mod json_schema;

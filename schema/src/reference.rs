@@ -54,11 +54,11 @@ fn table(spec: &Field, page: &mut String) {
 }
 
 fn rows(field: &Field, page: &mut String) {
-    let Field { path, type_words, is_required, meaning, effect, words: _, fields } = field;
+    let Field { path, type_words, is_required, meaning, fields, .. } = field;
     let mark = if *is_required { " *" } else { "" };
     let cell = |text: &str| text.replace('|', "\\|");
-    let effect = effect.as_deref().unwrap_or_default().trim_end_matches('.');
-    let _ = writeln!(page, "| `{path}`{mark} | {} | {} | {} |", cell(type_words), cell(meaning), cell(effect));
+    let changing = field.changing.as_deref().unwrap_or_default().trim_end_matches('.');
+    let _ = writeln!(page, "| `{path}`{mark} | {} | {} | {} |", cell(type_words), cell(meaning), cell(changing));
     for field in fields {
         rows(field, page);
     }

@@ -1,6 +1,7 @@
-//! What a change of each field does to a running VM. The one place where that is decided.
+//! Which fields of a VM differ, by which operation each takes effect, and what that means for a running guest.
 //!
-//! [`compare`] destructures [`VmConfig`] without `..`: a new field does not compile until it has its effect here.
+//! The effect itself is defined beside the field, in the language ([`schema::effect`]); here stands only who brings it about. [`compare`]
+//! destructures [`VmConfig`] without `..`: a new field does not compile until it has its place here.
 
 use crate::config::{Disk, Nic, Power, Restart, VmConfig};
 use crate::memory::size;
@@ -38,13 +39,19 @@ pub struct FieldChange {
     pub effect: Effect,
 }
 
-/// What a change in a group means for a running guest.
-fn effect(group: Group, new: &VmConfig) -> Effect {
-    match group {
-        Group::Power if new.power == Power::Running => Effect::Create,
-        Group::Power => Effect::Stop,
-        Group::Built => Effect::Restart,
-        Group::Placement | Group::Sched | Group::Memory | Group::Vcpus | Group::Policy => Effect::Live,
+/// What a change of a field means for a running guest, as the language defines it. What the language does not name is part of what it
+/// names: the device number and the bridge of a NIC belong to its network.
+fn effect(field: &str, new: &VmConfig) -> Effect {
+    let declared = field.rsplit_once('.').filter(|(_, last)| matches!(*last, "device" | "bridge"));
+    let declared = declared.map_or_else(|| field.to_owned(), |(nic, _)| format!("{nic}.network"));
+    match schema::effect::of_vm(&declared) {
+        Some(schema::effect::Effect::Live) => Effect::Live,
+        Some(schema::effect::Effect::Power) if new.power == Power::Running => Effect::Create,
+        Some(schema::effect::Effect::Power) => Effect::Stop,
+        Some(schema::effect::Effect::Recreate) => Effect::Recreate,
+        // Nothing is promised to be gentle that nobody has decided about; a test holds every field to have its effect.
+        Some(schema::effect::Effect::Restart | schema::effect::Effect::Refused | schema::effect::Effect::Parts)
+        | None => Effect::Restart,
     }
 }
 
@@ -132,7 +139,7 @@ pub fn compare(old: &VmConfig, new: &VmConfig) -> Vec<FieldChange> {
         .map(|(field, group, _)| FieldChange {
             change: Change { field: field.clone(), old: value(&before, field), new: value(&after, field) },
             group: *group,
-            effect: effect(*group, new),
+            effect: effect(field, new),
         })
         .filter(|FieldChange { change, .. }| change.old != change.new)
         .collect()

@@ -3,7 +3,7 @@
 use crate::config::{Defaults, Disk, Nic, Power, Restart, VmConfig};
 use crate::digest::derive_mac;
 use protocol::{BootConfig, DomainKind, Sched};
-use schema::desired::{Boot, Network, Vm, VmType};
+use schema::desired::{self, Boot, Cpu, Network, Vm, VmType};
 use schema::units::Name;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -27,9 +27,27 @@ pub fn resolve(
     networks: &BTreeMap<Name, Network>,
     recorded: Option<&Defaults>,
 ) -> (VmConfig, Defaults) {
+    // Whole: a new field does not compile until it is decided what becomes of it.
+    let Vm {
+        name: _,
+        labels: _,
+        host: _,
+        kind,
+        power,
+        restart,
+        vcpus,
+        memory,
+        cpu: Cpu { partition, pins, weight, cap },
+        boot,
+        disks,
+        nics,
+        shutdown_timeout,
+        protect: _,
+        formerly: _,
+        uuid: _,
+    } = vm;
     let mut fixed = recorded.cloned().unwrap_or_else(defaults);
-    let nics = vm
-        .nics
+    let nics = nics
         .iter()
         .map(|nic| Nic {
             name: nic.name.clone(),
@@ -41,38 +59,34 @@ pub fn resolve(
         })
         .collect();
     let config = VmConfig {
-        kind: match vm.kind {
+        kind: match kind {
             VmType::Pv => DomainKind::Pv,
             VmType::Pvh => DomainKind::Pvh,
         },
-        power: vm.power.map_or(fixed.power, power),
-        restart: vm.restart.map_or(fixed.restart, restart),
-        vcpus_online: vm.vcpus.online,
-        vcpus_max: vm.vcpus.max.unwrap_or(vm.vcpus.online),
-        memory_kib: vm.memory.target.kib(),
-        memory_max_kib: vm.memory.max.unwrap_or(vm.memory.target).kib(),
-        partition: vm.cpu.partition.clone(),
-        pins: vm.cpu.pins.as_ref().map(|cores| cores.iter().map(ToString::to_string).collect()),
-        sched: Sched {
-            weight: vm.cpu.weight.unwrap_or(fixed.sched.weight),
-            cap: vm.cpu.cap.unwrap_or(fixed.sched.cap),
-        },
-        boot: match &vm.boot {
+        power: power.map_or(fixed.power, self::power),
+        restart: restart.map_or(fixed.restart, self::restart),
+        vcpus_online: vcpus.online,
+        vcpus_max: vcpus.max.unwrap_or(vcpus.online),
+        memory_kib: memory.target.kib(),
+        memory_max_kib: memory.max.unwrap_or(memory.target).kib(),
+        partition: partition.clone(),
+        pins: pins.as_ref().map(|cores| cores.iter().map(ToString::to_string).collect()),
+        sched: Sched { weight: weight.unwrap_or(fixed.sched.weight), cap: cap.unwrap_or(fixed.sched.cap) },
+        boot: match boot {
             Boot::Kernel { kernel, ramdisk, cmdline } => {
                 BootConfig::Kernel { kernel: kernel.clone(), ramdisk: ramdisk.clone(), cmdline: cmdline.clone() }
             }
             Boot::Grub => BootConfig::Grub,
         },
-        disks: disks(vm),
+        disks: self::disks(disks),
         nics,
-        shutdown_timeout_s: vm.shutdown_timeout.map_or(fixed.shutdown_timeout_s, schema::units::Span::as_secs),
+        shutdown_timeout_s: shutdown_timeout.map_or(fixed.shutdown_timeout_s, schema::units::Span::as_secs),
     };
     (config, fixed)
 }
 
-fn disks(vm: &Vm) -> Vec<Disk> {
-    let mut disks: Vec<Disk> = vm
-        .disks
+fn disks(disks: &[desired::Disk]) -> Vec<Disk> {
+    let mut disks: Vec<Disk> = disks
         .iter()
         .map(|disk| Disk {
             name: disk.name.clone(),

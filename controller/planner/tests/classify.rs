@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 use insta::assert_snapshot;
-use planner::classify::{Group, all_new, compare, with_group};
+use planner::Effect;
+use planner::classify::{FieldChange, Group, all_new, compare, with_group};
 use planner::config::{Disk, Nic, Power, Restart, VmConfig};
 use protocol::{BootConfig, DomainKind, Sched};
+use std::collections::BTreeSet;
 
 fn config() -> VmConfig {
     let disk =
@@ -90,6 +92,51 @@ fn every_field_has_its_effect() {
     Restart  Built      spec.nics[lan0].bridge: xenbr0 ->
     ");
     assert!(compare(&config(), &config()).is_empty());
+}
+
+/// The effect is the language's, the operation the planner's: neither may promise what the other does not keep.
+#[test]
+fn what_takes_a_restart_is_built_and_what_is_live_is_not() {
+    let all = compare(&config(), &other());
+    for FieldChange { change, group, effect } in all {
+        let expected = match group {
+            Group::Built => Effect::Restart,
+            Group::Power => Effect::Stop,
+            Group::Placement | Group::Sched | Group::Memory | Group::Vcpus | Group::Policy => Effect::Live,
+        };
+        assert_eq!(effect, expected, "{}", change.field);
+    }
+}
+
+/// Fields of the language that only pinfold itself reads, or that say which object it is.
+const NO_CONFIGURATION: [&str; 8] = [
+    "metadata.name",
+    "metadata.labels",
+    "spec.host",
+    "spec.protect",
+    "spec.formerly",
+    "spec.uuid",
+    "spec.disks.name",
+    "spec.nics.name",
+];
+
+#[test]
+fn every_field_of_the_language_is_classified() {
+    let plain = |path: &str| {
+        let parts = path.split('.').map(|part| part.split('[').next().unwrap_or_default());
+        parts.collect::<Vec<_>>().join(".")
+    };
+    let mut classified: BTreeSet<String> =
+        compare(&config(), &other()).iter().map(|field| plain(&field.change.field)).collect();
+    classified.extend(["spec.boot.ramdisk", "spec.boot.cmdline"].map(str::to_owned));
+    classified.extend(NO_CONFIGURATION.map(str::to_owned));
+    for (_, path, _) in schema::effect::all().into_iter().filter(|(kind, ..)| *kind == schema::Kind::VirtualMachine) {
+        let path = plain(&path)
+            .replace("nics.network", "nics.bridge")
+            .replace("pins.socket", "pins")
+            .replace("pins.core", "pins");
+        assert!(classified.contains(&path) || matches!(&*path, "apiVersion" | "kind"), "{path} is not classified");
+    }
 }
 
 #[test]

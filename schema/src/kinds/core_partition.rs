@@ -2,6 +2,7 @@
 
 use super::CoreForm;
 use crate::decode::Spanned;
+use crate::effect::Effect;
 use crate::units::Name;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,17 +12,18 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `host` and `cores`")]
 pub(crate) struct CorePartitionSpec {
     /// The host whose cores these are.
-    ///
-    /// Changing it: refused.
+    #[schemars(extend("x-pinfold-effect" = Effect::Refused))]
     pub(crate) host: Spanned<Name>,
     /// The cores, at least one. No core is in two partitions, and none of dom0's cores in any.
     ///
-    /// Changing it: live; its VMs stay on cores of the partition, old or new, at every moment.
+    /// Changing it: its VMs stay on cores of the partition, old or new, at every moment.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[schemars(length(min = 1))]
     pub(crate) cores: Spanned<Vec<Spanned<CoreForm>>>,
     /// Names it had before, oldest first: the partition is renamed instead of removed and made again. Default: none.
     ///
-    /// Changing it: live (the cpupool is renamed).
+    /// Changing it: the cpupool is renamed.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
     pub(crate) formerly: Vec<Spanned<Name>>,
 }

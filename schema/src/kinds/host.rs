@@ -2,6 +2,7 @@
 
 use super::CoreForm;
 use crate::decode::Spanned;
+use crate::effect::Effect;
 use crate::units::Name;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -12,7 +13,8 @@ use serde::Deserialize;
 pub(crate) struct HostSpec {
     /// The server pool that the host belongs to.
     ///
-    /// Changing it: refused while there is one pool.
+    /// Changing it: there is only one pool.
+    #[schemars(extend("x-pinfold-effect" = Effect::Refused))]
     pub(crate) pool: Spanned<Name>,
     /// What dom0 keeps.
     pub(crate) dom0: Dom0,
@@ -24,8 +26,7 @@ pub(crate) struct HostSpec {
 pub(crate) struct Dom0 {
     /// Cores that no partition may use. They stay in Pool-0, which dom0 shares with the VMs that have no partition; dom0 itself is not pinned.
     /// Socket 0, core 0 is always one of them, because Xen keeps pCPU 0 in Pool-0.
-    ///
-    /// Changing it: live.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[schemars(length(min = 1))]
     pub(crate) cores: Spanned<Vec<Spanned<CoreForm>>>,
 }

@@ -1,6 +1,7 @@
 //! `kind: Network`.
 
 use super::scalars::BridgeName;
+use crate::effect::Effect;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -10,6 +11,7 @@ use serde::Deserialize;
 pub(crate) struct NetworkSpec {
     /// The bridge device in dom0 of every host that uses the network, such as `xenbr0`. pinfold does not create it.
     ///
-    /// Changing it: at the next start of each VM that has a NIC on it.
+    /// Changing it: for each VM that has a NIC on it.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     pub(crate) bridge: BridgeName,
 }

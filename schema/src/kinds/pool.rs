@@ -1,6 +1,7 @@
 //! `kind: Pool`.
 
 use crate::desired;
+use crate::effect::Effect;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use std::borrow::Cow;
@@ -13,7 +14,8 @@ use uuid::Uuid;
 pub(crate) struct PoolSpec {
     /// The identity of everything in the pool, written once by `pinfold init`: a UUID. It is the same on every host and in every clone of the repository.
     ///
-    /// Changing it: refused, because every VM would become another VM.
+    /// Changing it: every VM would become another VM.
+    #[schemars(extend("x-pinfold-effect" = Effect::Refused))]
     pub(crate) id: PoolId,
     /// What may happen without a person.
     #[serde(default)]
@@ -27,13 +29,13 @@ pub(crate) struct Changes {
     /// How many VMs and partitions one commit may remove: a number, or a share such as `"10%"` of those that there are (rounded down, at least 1).
     /// A commit that removes more is accepted, and all its removals wait for `pinfold approve`. Default: `"5%"`.
     ///
-    /// Changing it: counts from the next commit on.
+    /// Changing it: it counts from the next commit on.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
     pub(crate) max_deletions: Option<MaxDeletions>,
     /// What a change that needs a restart of the guest does: `at-next-start` waits for the next start of the VM, whoever starts it;
     /// `hold` waits for `pinfold approve`; `allow` lets pinfold restart the guest. Default: `at-next-start`.
-    ///
-    /// Changing it: live.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
     pub(crate) restarts: Option<Restarts>,
 }

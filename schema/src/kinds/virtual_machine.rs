@@ -6,6 +6,7 @@ use super::scalars::{Bounded, CommandLine, DiskTarget, HostPath};
 use super::shorthand::{ShortOr, Shorthand};
 use crate::decode::Spanned;
 use crate::desired;
+use crate::effect::Effect;
 use crate::units::{Mac, Name, Size, Span};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -20,31 +21,27 @@ use serde::Deserialize;
 pub(crate) struct VirtualMachineSpec {
     /// The host that the VM lives on.
     ///
-    /// Changing it: refused; stop and remove the VM on one host before another host declares it.
+    /// Changing it: stop and remove the VM on one host before another host declares it.
+    #[schemars(extend("x-pinfold-effect" = Effect::Refused))]
     pub(crate) host: Spanned<Name>,
     /// How it is virtualised: `pv` (paravirtualised) or `pvh` (paravirtualised devices in a hardware container).
-    ///
-    /// Changing it: at the next start.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     #[serde(rename = "type")]
     pub(crate) vm_type: VmType,
     /// Whether it should run: `running` or `stopped`. A VM that its guest switched off stays off until its manifest changes. Default: `running`.
-    ///
-    /// Changing it: live (starts the VM, or stops it gracefully).
+    #[schemars(extend("x-pinfold-effect" = Effect::Power))]
     #[serde(default)]
     pub(crate) power: Option<Power>,
     /// When a guest that ended by itself is started again: `always` (also after a power-off), `on-failure` (after a crash) or `never`.
     /// After a reboot it always is. Default: `on-failure`.
-    ///
-    /// Changing it: live.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
     pub(crate) restart: Option<Restart>,
     /// vCPUs: a number, or `{online: 2, max: 4}`.
-    ///
-    /// Changing it: see the fields of the long form.
+    #[schemars(extend("x-pinfold-effect" = Effect::Parts))]
     pub(crate) vcpus: Spanned<ShortOr<Vcpus>>,
     /// Memory: a size, or `{target: 2Gi, max: 4Gi}`.
-    ///
-    /// Changing it: see the fields of the long form.
+    #[schemars(extend("x-pinfold-effect" = Effect::Parts))]
     pub(crate) memory: Spanned<ShortOr<Memory>>,
     /// Placement on the processors, and the share of them. Default: any core of Pool-0, with the scheduler's own weight and no cap.
     #[serde(default)]
@@ -52,8 +49,7 @@ pub(crate) struct VirtualMachineSpec {
     /// What it boots: a kernel in dom0, or GRUB from its own disks.
     pub(crate) boot: Spanned<Boot>,
     /// Its disks. Default: none.
-    ///
-    /// Changing it: at the next start.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     #[serde(default)]
     #[schemars(extend(
         "x-kubernetes-list-type" = "map",
@@ -63,8 +59,7 @@ pub(crate) struct VirtualMachineSpec {
     ))]
     pub(crate) disks: Vec<Disk>,
     /// Its network interfaces, in the order in which the guest sees them. Default: none.
-    ///
-    /// Changing it: at the next start.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     #[serde(default)]
     #[schemars(extend(
         "x-kubernetes-list-type" = "map",
@@ -77,19 +72,18 @@ pub(crate) struct VirtualMachineSpec {
     #[serde(default)]
     pub(crate) shutdown: Shutdown,
     /// `true`: a commit may remove this VM only if an earlier commit removed this line. Default: `false`.
-    ///
-    /// Changing it: live.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
     pub(crate) protect: bool,
     /// Names it had before, oldest first: the VM is renamed instead of removed and made again. Kept for the VM's life, because its identity comes from the first.
     /// Default: none.
     ///
-    /// Changing it: only by adding the name that the same commit replaces; live (the domain is renamed).
+    /// Changing it: the domain is renamed. Only the name that the same commit replaces can be added.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
     pub(crate) formerly: Vec<Spanned<Name>>,
     /// Identity taken over from a domain that existed before pinfold: its UUID, written by `pinfold adopt`. Default: made from the pool's id and the VM's first name.
-    ///
-    /// Changing it: refused.
+    #[schemars(extend("x-pinfold-effect" = Effect::Refused))]
     #[serde(default)]
     pub(crate) uuid: Option<Spanned<PoolId>>,
 }
@@ -134,12 +128,10 @@ pub(crate) type VcpuCount = Bounded<1, 8192>;
 #[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `online` and `max`")]
 pub(crate) struct Vcpus {
     /// vCPUs that the guest is asked to use.
-    ///
-    /// Changing it: live.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     pub(crate) online: VcpuCount,
     /// vCPUs that the domain is built with, at least as many as `online`; at most 128 for `pvh`. Default: as many as `online`.
-    ///
-    /// Changing it: at the next start.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     #[serde(default)]
     pub(crate) max: Option<Spanned<VcpuCount>>,
 }
@@ -149,12 +141,10 @@ pub(crate) struct Vcpus {
 #[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `target` and `max`")]
 pub(crate) struct Memory {
     /// Memory that the guest is asked to use: a whole number with `Ki`, `Mi`, `Gi` or `Ti`, at least 4Mi.
-    ///
-    /// Changing it: live.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     pub(crate) target: Size,
     /// Memory that the domain is built for, at least as much as `target`. Default: as much as `target`.
-    ///
-    /// Changing it: at the next start.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     #[serde(default)]
     pub(crate) max: Option<Spanned<Size>>,
 }
@@ -187,23 +177,21 @@ impl Shorthand for Memory {
 pub(crate) struct Cpu {
     /// The partition whose cores its vCPUs run on, and no others. Default: none; it runs in Pool-0 beside dom0.
     ///
-    /// Changing it: live (the domain moves while it is paused for a moment).
+    /// Changing it: the domain moves while it is paused for a moment.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
     pub(crate) partition: Option<Spanned<Name>>,
     /// Cores that its vCPUs are limited to; only without a partition, and none of a partition's cores. Default: every core of Pool-0.
-    ///
-    /// Changing it: live.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub(crate) pins: Option<Spanned<Vec<Spanned<CoreForm>>>>,
     /// Scheduler weight against other VMs on the same cores, 1 to 65535. Default: 256, the scheduler's own.
-    ///
-    /// Changing it: live.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
     pub(crate) weight: Option<Bounded<1, 65535>>,
     /// The most processor time in percent of one pCPU, up to 100 for each vCPU: 150 is one and a half. 0 means no limit. Default: 0.
-    ///
-    /// Changing it: live.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
     pub(crate) cap: Option<Spanned<Bounded<0, 65535>>>,
 }
@@ -213,23 +201,19 @@ pub(crate) struct Cpu {
 #[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `kernel`, or `{grub: true}`")]
 pub(crate) struct Boot {
     /// Absolute path of a kernel in dom0.
-    ///
-    /// Changing it: at the next start.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     #[serde(default)]
     pub(crate) kernel: Option<Spanned<HostPath>>,
     /// Absolute path of the initial RAM disk in dom0; only with `kernel`. Default: none.
-    ///
-    /// Changing it: at the next start.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     #[serde(default)]
     pub(crate) ramdisk: Option<Spanned<HostPath>>,
     /// The kernel's command line; only with `kernel`; at most 1023 bytes for `pv`. Default: empty.
-    ///
-    /// Changing it: at the next start.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     #[serde(default)]
     pub(crate) cmdline: Option<Spanned<CommandLine>>,
     /// `true`: GRUB for Xen reads the guest's own boot configuration from its disks. Without `kernel`.
-    ///
-    /// Changing it: at the next start.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     #[serde(default)]
     pub(crate) grub: Option<Spanned<bool>>,
 }
@@ -239,20 +223,16 @@ pub(crate) struct Boot {
 #[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `name`, `target` and `path`")]
 pub(crate) struct Disk {
     /// Its name within the VM.
-    ///
-    /// Changing it: live.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     pub(crate) name: Spanned<Name>,
     /// The device in the guest, such as `xvda`.
-    ///
-    /// Changing it: at the next start.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     pub(crate) target: Spanned<DiskTarget>,
     /// Absolute path of the file or block device in dom0. Which paths are allowed is the host's configuration.
-    ///
-    /// Changing it: at the next start.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     pub(crate) path: Spanned<HostPath>,
     /// `true`: the guest cannot write. Default: `false`.
-    ///
-    /// Changing it: at the next start.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     #[serde(default)]
     pub(crate) read_only: bool,
 }
@@ -262,16 +242,13 @@ pub(crate) struct Disk {
 #[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `name` and `network`")]
 pub(crate) struct Nic {
     /// Its name within the VM. Without `mac`, the address comes from it.
-    ///
-    /// Changing it: at the next start.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     pub(crate) name: Spanned<Name>,
     /// The network that it is attached to.
-    ///
-    /// Changing it: at the next start.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     pub(crate) network: Spanned<Name>,
     /// Its address, in quotes: six pairs of hexadecimal digits with colons, unicast. Default: a locally administered one, made from the VM's identity and the NIC's name.
-    ///
-    /// Changing it: at the next start.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     #[serde(default)]
     pub(crate) mac: Option<Spanned<Mac>>,
 }
@@ -281,8 +258,7 @@ pub(crate) struct Nic {
 #[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `timeout`")]
 pub(crate) struct Shutdown {
     /// How long a graceful stop may take before the domain is destroyed: a whole number with `s`, `m`, `h` or `d`, at least `1s`. Default: `60s`.
-    ///
-    /// Changing it: live.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
     pub(crate) timeout: Option<Spanned<Span>>,
 }
