@@ -25,10 +25,20 @@ impl Scenario {
 
     /// Plays it on a machine of its own, which `prepare` may spoil.
     pub fn play(&self, prepare: impl FnOnce(&mut Stage)) -> Stage {
+        self.play_watched(prepare, |_, _, _| {})
+    }
+
+    /// Plays it, and shows the stage before each step, with the manifests of the commit in force.
+    pub fn play_watched(
+        &self,
+        prepare: impl FnOnce(&mut Stage),
+        mut before: impl FnMut(&mut Stage, &BTreeMap<String, Vec<u8>>, &Step),
+    ) -> Stage {
         let mut stage = Stage::new(self.host.clone());
         prepare(&mut stage);
         let mut files = BTreeMap::new();
         for step in &self.steps {
+            before(&mut stage, &files, step);
             self.step(&mut stage, &mut files, step);
         }
         stage
