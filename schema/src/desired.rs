@@ -165,6 +165,8 @@ pub enum VmType {
 pub enum Power {
     /// The domain exists and its vCPUs run.
     Running,
+    /// The domain exists and none of its vCPUs runs.
+    Paused,
     /// No domain.
     Stopped,
 }

@@ -16,7 +16,7 @@ pub enum Effect {
     Live,
     /// It waits for the next start of the VM, unless the pool's `changes.restarts` says otherwise.
     Restart,
-    /// It starts, stops or freezes the VM: that is what the field is for.
+    /// It starts, pauses or stops the VM: that is what the field is for.
     Power,
     /// It makes another object.
     Recreate,
@@ -35,7 +35,7 @@ impl Effect {
         match self {
             Self::Live => "live",
             Self::Restart => "at the next start",
-            Self::Power => "starts or stops the VM",
+            Self::Power => "starts, pauses or stops the VM",
             Self::Recreate => "a new object",
             Self::Refused => "refused",
             Self::Parts => "see the fields of the long form",

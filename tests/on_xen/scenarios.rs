@@ -35,6 +35,7 @@ plays!(
     over_budget,
     partitions_change,
     partitions_in_a_circle,
+    paused,
     three_partitions,
     vm_moves,
     wreckage,

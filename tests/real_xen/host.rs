@@ -229,6 +229,7 @@ pub(crate) fn guest(name: &str, kind: DomainKind, cpupool: Option<Uuid>, hard: [
         disks: Vec::new(),
         nics: Vec::new(),
         memory_reserve_kib: 64 * 1024,
+        stays_paused: false,
     }
 }
 

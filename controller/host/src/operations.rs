@@ -272,6 +272,7 @@ fn verb(request: &Request) -> &'static str {
         Request::CreateDomain(_) => "create domain",
         Request::ShutdownDomain { .. } => "ask the guest to power off",
         Request::DestroyDomain { .. } => "destroy domain",
+        Request::PauseDomain { .. } => "pause",
         Request::UnpauseDomain { .. } => "verify and unpause",
         Request::MoveDomain { .. } => "move to another cpupool",
         Request::SetAffinity { .. } => "set hard affinity",

@@ -1,4 +1,4 @@
-//! A domain made: built paused, verified, marked ready, then unpaused. *Verify-and-unpause* is one operation.
+//! A domain made: built paused, verified, marked ready, then unpaused, unless it is to stay paused. *Verify-and-unpause* is one operation.
 //!
 //! A domain of ours without `ready` and without a worker that holds its lock is wreckage: it has never run.
 
@@ -20,7 +20,9 @@ pub(crate) fn run(hypervisor: &mut dyn Hypervisor, config: &DomainConfig) -> Res
     if let Err(failure) = verified {
         return Err(destroy_again(hypervisor, domid, failure));
     }
-    hypervisor.unpause_domain(domid)?;
+    if !config.stays_paused {
+        hypervisor.unpause_domain(domid)?;
+    }
     Ok(Done { domid: Some(domid) })
 }
 
@@ -28,7 +30,8 @@ pub(crate) fn run(hypervisor: &mut dyn Hypervisor, config: &DomainConfig) -> Res
 fn check_absent(domains: &[Domain], config: &DomainConfig) -> Result<Option<u32>, Failure> {
     for domain in domains {
         if domain.uuid == config.mark.uuid {
-            let same = domain.mark == Some(config.mark) && domain.ready && domain.state == DomainState::Running;
+            let state = if config.stays_paused { DomainState::Paused } else { DomainState::Running };
+            let same = domain.mark == Some(config.mark) && domain.ready && domain.state == state;
             return if same { Ok(Some(domain.domid)) } else { Err(still_there(domain)) };
         }
         if domain.name.as_deref() == Some(&config.name) {

@@ -1,4 +1,4 @@
-//! A domain as a whole: shut down, destroy, unpause, memory, vCPUs, name.
+//! A domain as a whole: shut down, destroy, pause, unpause, memory, vCPUs, name.
 
 use crate::Hypervisor;
 use crate::placement::check_placement;
@@ -33,6 +33,30 @@ pub(crate) fn destroy(hypervisor: &mut dyn Hypervisor, target: Target) -> Result
         Some(_) => hypervisor.destroy_domain(target.domid)?,
     }
     Ok(Done::default())
+}
+
+/// Pauses a domain. Pauses count in Xen, and nobody can see how many there are: one that is paused is left as it is, whoever paused it, so
+/// that a second run adds none.
+pub(crate) fn pause(hypervisor: &mut dyn Hypervisor, target: Target) -> Result<Done, Failure> {
+    const OPERATION: &str = "pause-domain";
+    let domain = live_target(hypervisor, OPERATION, target)?;
+    match domain.state {
+        DomainState::Paused => return Ok(Done::default()),
+        DomainState::Running => hypervisor.pause_domain(target.domid)?,
+        DomainState::Shutdown(_) | DomainState::Dying => {
+            return Err(stale(OPERATION, format!("{} has ended", name_of(&domain))));
+        }
+    }
+    let domain = live_target(hypervisor, OPERATION, target)?;
+    match domain.state {
+        // Its guest may have ended in the very moment: that is for the next look.
+        DomainState::Paused | DomainState::Shutdown(_) => Ok(Done::default()),
+        DomainState::Running | DomainState::Dying => Err(Failure::new(
+            FailureKind::ReadBack,
+            OPERATION,
+            format!("{} was paused and runs: another tool unpauses it", name_of(&domain)),
+        )),
+    }
 }
 
 /// Lets a paused domain run, if it is `ready` and placed as asked.

@@ -35,6 +35,7 @@ pub fn run(hypervisor: &mut dyn Hypervisor, request: &Request) -> Result<Done, F
         Request::CreateDomain(config) => create::run(hypervisor, config),
         Request::ShutdownDomain { target } => domain::shutdown(hypervisor, *target),
         Request::DestroyDomain { target } => domain::destroy(hypervisor, *target),
+        Request::PauseDomain { target } => domain::pause(hypervisor, *target),
         Request::UnpauseDomain { target, placement } => domain::unpause(hypervisor, *target, placement),
         Request::MoveDomain { target, placement } => placement::move_domain(hypervisor, *target, placement),
         Request::SetAffinity { target, hard } => placement::set_affinity(hypervisor, *target, hard),

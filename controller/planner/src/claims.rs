@@ -125,6 +125,7 @@ fn request_claims(world: &World, request: &Request) -> Vec<Claim> {
         | Request::FeedPool0 { .. }
         | Request::ShutdownDomain { .. }
         | Request::DestroyDomain { .. }
+        | Request::PauseDomain { .. }
         | Request::SetSched { .. }
         | Request::SetMemory { .. }
         | Request::SetVcpus { .. }

@@ -41,17 +41,26 @@ pub struct FieldChange {
 
 /// What a change of a field means for a running guest, as the language defines it. What the language does not name is part of what it
 /// names: the device number and the bridge of a NIC belong to its network.
-fn effect(field: &str, new: &VmConfig) -> Effect {
+fn effect(field: &str, old: &VmConfig, new: &VmConfig) -> Effect {
     let declared = field.rsplit_once('.').filter(|(_, last)| matches!(*last, "device" | "bridge"));
     let declared = declared.map_or_else(|| field.to_owned(), |(nic, _)| format!("{nic}.network"));
     match schema::effect::of_vm(&declared) {
         Some(schema::effect::Effect::Live) => Effect::Live,
-        Some(schema::effect::Effect::Power) if new.power == Power::Running => Effect::Create,
-        Some(schema::effect::Effect::Power) => Effect::Stop,
+        Some(schema::effect::Effect::Power) => power_effect(old.power, new.power),
         Some(schema::effect::Effect::Recreate) => Effect::Recreate,
         // Nothing is promised to be gentle that nobody has decided about; a test holds every field to have its effect.
         Some(schema::effect::Effect::Restart | schema::effect::Effect::Refused | schema::effect::Effect::Parts)
         | None => Effect::Restart,
+    }
+}
+
+/// What a change of `spec.power` means for the guest.
+fn power_effect(old: Power, new: Power) -> Effect {
+    match (old, new) {
+        (_, Power::Stopped) => Effect::Stop,
+        (Power::Stopped, Power::Running | Power::Paused) => Effect::Create,
+        (Power::Running, Power::Paused) => Effect::Pause,
+        (Power::Running | Power::Paused, _) => Effect::Live,
     }
 }
 
@@ -139,7 +148,7 @@ pub fn compare(old: &VmConfig, new: &VmConfig) -> Vec<FieldChange> {
         .map(|(field, group, _)| FieldChange {
             change: Change { field: field.clone(), old: value(&before, field), new: value(&after, field) },
             group: *group,
-            effect: effect(field, new),
+            effect: effect(field, old, new),
         })
         .filter(|FieldChange { change, .. }| change.old != change.new)
         .collect()
@@ -188,9 +197,11 @@ fn kind_text(kind: DomainKind) -> &'static str {
     }
 }
 
-fn power_text(power: Power) -> &'static str {
+/// A power as manifests spell it.
+pub(crate) fn power_text(power: Power) -> &'static str {
     match power {
         Power::Running => "running",
+        Power::Paused => "paused",
         Power::Stopped => "stopped",
     }
 }

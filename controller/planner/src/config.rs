@@ -44,6 +44,8 @@ pub struct VmConfig {
 pub enum Power {
     /// The domain exists and its vCPUs run.
     Running,
+    /// The domain exists and none of its vCPUs runs.
+    Paused,
     /// No domain.
     Stopped,
 }

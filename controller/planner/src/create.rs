@@ -1,6 +1,6 @@
 //! Starting a VM: what must hold before its domain is built, and the request that builds it.
 
-use crate::config::{Disk, VmConfig};
+use crate::config::{Disk, Power, VmConfig};
 use crate::draft::{Draft, moment, next_backoff};
 use crate::guest_ends::CRASH_LOOP;
 use crate::memory::{about, need_kib};
@@ -92,6 +92,7 @@ fn operation(planning: &Planning, config: &VmConfig, cpupool: Option<Uuid>, mask
             .map(|nic| NicConfig { mac: nic.mac.to_string(), bridge: nic.bridge.clone() })
             .collect(),
         memory_reserve_kib: world.observed.dom0.memory_reserve_kib,
+        stays_paused: config.power == Power::Paused,
     };
     let mut operation = Operation::xen(Request::CreateDomain(Box::new(request)))
         .before([RecordEdit::Vm(Box::new(record.clone()))])

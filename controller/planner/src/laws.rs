@@ -138,6 +138,7 @@ fn touched(request: &Request) -> (Vec<Uuid>, Vec<Uuid>) {
         Request::CreateDomain(config) => (vec![config.mark.uuid], Vec::new()),
         Request::ShutdownDomain { target }
         | Request::DestroyDomain { target }
+        | Request::PauseDomain { target }
         | Request::UnpauseDomain { target, .. }
         | Request::MoveDomain { target, .. }
         | Request::SetAffinity { target, .. }

@@ -25,6 +25,7 @@ mod live;
 pub mod memory;
 pub mod observed;
 mod partitions;
+mod pause;
 mod place;
 mod plan;
 mod planning;

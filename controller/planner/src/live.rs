@@ -10,11 +10,11 @@ use crate::guest_ends::CRASH_LOOP;
 use crate::memory::{about, size};
 use crate::place::{Problem, Spot, spot};
 use crate::record::{Here, VmRecord};
-use crate::stop;
 use crate::vms::{Planning, target};
 use crate::world::{POOL0, World, lives};
 use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, digest};
-use protocol::{CpuSet, Domain, DomainState, Placement, Reading, Request};
+use crate::{pause, stop};
+use protocol::{CpuSet, Domain, Placement, Reading, Request};
 
 /// Everything that differs, each as an item; what is recorded besides, when nothing more is to be done.
 pub(crate) fn plan_live(planning: &mut Planning, domain: &Domain) {
@@ -23,9 +23,11 @@ pub(crate) fn plan_live(planning: &mut Planning, domain: &Domain) {
     }
     let before = planning.drafts.len();
     rename(planning, domain);
+    // Before its placement: a guest that stands still runs nowhere else.
+    pause::hold_still(planning, domain);
     let placed = placement(planning, domain);
     if placed {
-        paused(planning, domain);
+        pause::let_run(planning, domain);
     }
     sched(planning, domain);
     memory(planning, domain);
@@ -34,7 +36,7 @@ pub(crate) fn plan_live(planning: &mut Planning, domain: &Domain) {
 }
 
 /// What a group's step is called and caused by.
-fn step(planning: &Planning, group: Group, changes: Vec<Change>, meddled: &str) -> Draft {
+pub(crate) fn step(planning: &Planning, group: Group, changes: Vec<Change>, meddled: &str) -> Draft {
     let committed = planning
         .subject
         .record
@@ -66,7 +68,7 @@ impl Planning<'_, '_> {
     }
 
     /// The record once the fields of these groups are so.
-    fn recorded(&self, groups: &[Group]) -> RecordEdit {
+    pub(crate) fn recorded(&self, groups: &[Group]) -> RecordEdit {
         let record = self.subject.base_record(self.world);
         let wanted = groups
             .iter()
@@ -76,7 +78,7 @@ impl Planning<'_, '_> {
         RecordEdit::Vm(Box::new(VmRecord { wanted, here, ..record }))
     }
 
-    fn attempt_live(&mut self, draft: Draft, request: Request, groups: &[Group]) {
+    pub(crate) fn attempt_live(&mut self, draft: Draft, request: Request, groups: &[Group]) {
         let operation = Operation::xen(request).on_success([self.recorded(groups)]);
         let draft = self.attempt(draft, operation, "ChangeFailed");
         self.drafts.push(draft);
@@ -198,37 +200,6 @@ fn free_pool0(planning: &mut Planning, domain: &Domain, vcpus: usize) {
     planning.drafts.push(draft);
 }
 
-/// Paused by somebody, or by a worker of ours that died before it let it run again.
-fn paused(planning: &mut Planning, domain: &Domain) {
-    if domain.state != DomainState::Paused {
-        return;
-    }
-    let Some(operation) = unpause(planning, domain) else { return };
-    let change =
-        Change { field: "spec.power".to_owned(), old: Some("paused".to_owned()), new: Some("running".to_owned()) };
-    let draft = planning
-        .draft(Rank::Change, Action::Repair, Effect::Live)
-        .cause(Cause::Drift)
-        .changes(vec![change])
-        .reason("it was paused outside pinfold");
-    let draft = planning.attempt(draft, operation, "UnpauseFailed");
-    planning.drafts.push(draft);
-}
-
-/// What lets a paused domain run, when it is where it belongs.
-pub(crate) fn unpause(planning: &Planning, domain: &Domain) -> Option<Operation> {
-    let Reading::Known(vcpus) = &domain.vcpus else { return None };
-    let Ok(Spot { cpupool, poolid, mask }) = spot(planning.cx, &planning.intentions.config) else { return None };
-    let right =
-        domain.poolid == Some(poolid) && vcpus.iter().all(|vcpu| planning.world.topology.same_mask(&vcpu.hard, &mask));
-    // A weight that is wrong keeps no guest from running, nor from being asked to stop: it is put right by a step of its own.
-    let sched = domain.sched.known().copied().unwrap_or(planning.intentions.config.sched);
-    right.then(|| {
-        let placement = Placement { cpupool, hard: vec![mask; vcpus.len()], sched };
-        Operation::xen(Request::UnpauseDomain { target: target(domain), placement })
-    })
-}
-
 fn sched(planning: &mut Planning, domain: &Domain) {
     let wanted = planning.intentions.config.sched;
     let Reading::Known(found) = &domain.sched else {
@@ -303,7 +274,7 @@ fn note(planning: &mut Planning, before: usize) {
     }
     let mut wanted: VmConfig = planning.intentions.config.clone();
     if !steps.is_empty() {
-        for group in [Group::Placement, Group::Sched, Group::Memory, Group::Vcpus] {
+        for group in [Group::Power, Group::Placement, Group::Sched, Group::Memory, Group::Vcpus] {
             wanted = with_group(&wanted, &record.wanted, group);
         }
     }

@@ -123,6 +123,8 @@ pub enum Effect {
     Create,
     /// The guest keeps running.
     Live,
+    /// The guest stands still; nothing of it is lost.
+    Pause,
     /// The guest is stopped and started.
     Restart,
     /// The guest is stopped.

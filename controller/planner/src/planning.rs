@@ -67,7 +67,7 @@ fn homes(subjects: &[Subject], partitions: &[Partition]) -> Homes {
     let named = |name| partitions.iter().find(|partition| partition.is_called(name)).map(|partition| partition.uuid);
     let mut homes = Homes::new();
     for subject in subjects {
-        let stays = subject.fate != Fate::Removed && subject.config.power == Power::Running;
+        let stays = subject.fate != Fate::Removed && subject.config.power != Power::Stopped;
         let home = subject.config.partition.as_ref().filter(|_| stays).and_then(named);
         homes.extend(subject.domains.iter().map(|domain| (domain.domid, home)));
     }

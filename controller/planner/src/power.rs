@@ -56,7 +56,9 @@ fn start_draft(planning: &Planning) -> Draft {
         );
     }
     let (cause, reason) = start_cause(planning, record);
-    planning.draft(Rank::Start, Action::Start, Effect::Create).cause(cause).changes(changes).reason(reason)
+    let paused = if planning.intentions.config.power == Power::Paused { "; it stays paused" } else { "" };
+    let draft = planning.draft(Rank::Start, Action::Start, Effect::Create);
+    draft.cause(cause).changes(changes).reason(format!("{reason}{paused}"))
 }
 
 fn start_cause(planning: &Planning, record: &VmRecord) -> (Cause, &'static str) {

@@ -104,6 +104,7 @@ pub fn effect(effect: Effect) -> &'static str {
     match effect {
         Effect::Create => "create",
         Effect::Live => "live",
+        Effect::Pause => "pause",
         Effect::Restart => "restart",
         Effect::Stop => "stop",
         Effect::Recreate => "recreate",

@@ -103,6 +103,7 @@ fn disks(disks: &[desired::Disk]) -> Vec<Disk> {
 fn power(power: schema::desired::Power) -> Power {
     match power {
         schema::desired::Power::Running => Power::Running,
+        schema::desired::Power::Paused => Power::Paused,
         schema::desired::Power::Stopped => Power::Stopped,
     }
 }

@@ -1,9 +1,10 @@
 //! Ending a domain gracefully: ask the guest, wait until the deadline that is on disk, then destroy.
 
-use crate::classify::{Group, of_group};
+use crate::classify::{Group, of_group, power_text};
+use crate::config::Power;
 use crate::consent::Fate;
 use crate::draft::{Draft, Rank, later, moment};
-use crate::live;
+use crate::pause;
 use crate::record::{Here, Stopping, VmRecord};
 use crate::vms::{Planning, target};
 use crate::world::World;
@@ -27,8 +28,9 @@ pub(crate) fn end_draft(planning: &Planning) -> Draft {
         let draft = planning.draft(Rank::Stop, Action::Delete, Effect::Delete);
         return draft.cause(cause).reason("nothing declares it any more");
     }
-    let change =
-        Change { field: "spec.power".to_owned(), old: Some("running".to_owned()), new: Some("stopped".to_owned()) };
+    let last = planning.subject.record.map(|record| record.wanted.power).filter(|power| *power != Power::Stopped);
+    let old = power_text(last.unwrap_or(Power::Running)).to_owned();
+    let change = Change { field: "spec.power".to_owned(), old: Some(old), new: Some("stopped".to_owned()) };
     planning
         .draft(Rank::Stop, Action::Stop, Effect::Stop)
         .cause(cause)
@@ -45,7 +47,10 @@ pub(crate) fn plan_restart(planning: &mut Planning, domain: &Domain) -> bool {
     let draft =
         planning.draft(Rank::Stop, Action::Change, Effect::Restart).changes(changes).reason("it takes a restart");
     let approval = planning.world.approval(&draft.item.id).map(|_| RecordEdit::UseApproval(draft.item.id.clone()));
-    let allowed = planning.intentions.restarts == Restarts::Allow && planning.world.over_budget().is_none();
+    // Nobody waits for a guest that should stand still: to restart it, it would have to run.
+    let stands_still = planning.intentions.config.power == Power::Paused;
+    let allowed =
+        planning.intentions.restarts == Restarts::Allow && planning.world.over_budget().is_none() && !stands_still;
     if approval.is_none() && !allowed && !planning.intentions.approved && stopping(planning, domain).is_none() {
         planning.drafts.push(draft.at_next_start());
         return false;
@@ -110,9 +115,9 @@ fn next_step(planning: &mut Planning, domain: &Domain, draft: Draft, why: &str) 
 /// Asks the guest. One that is paused cannot hear: it runs first, if it is where it belongs.
 fn ask(planning: &mut Planning, domain: &Domain, draft: Draft, why: &str) -> Draft {
     if domain.state == DomainState::Paused
-        && let Some(unpause) = live::unpause(planning, domain)
+        && let Some(unpause) = pause::unpause(planning, domain)
     {
-        return draft.now(unpause);
+        return draft.reason(format!("{why}; it is paused and cannot hear, so it runs again first")).now(unpause);
     }
     let now = planning.world.observed.now;
     let timeout = planning.intentions.config.shutdown_timeout_s;

@@ -54,6 +54,7 @@ impl<'w> Planning<'_, 'w> {
             let (action, effect) = match &operation.request {
                 Some(Request::CreateDomain(_)) => (Action::Start, Effect::Create),
                 Some(Request::ShutdownDomain { .. } | Request::DestroyDomain { .. }) => (Action::Stop, Effect::Stop),
+                Some(Request::PauseDomain { .. }) => (Action::Change, Effect::Pause),
                 _ => (Action::Change, Effect::Live),
             };
             let draft = self.draft(Rank::Change, action, effect).reason("an operation works on it");

@@ -160,11 +160,11 @@ fn a_stop_that_is_withdrawn_destroys_nothing() {
 fn a_paused_guest_runs_again_and_is_stopped_gracefully() {
     let mut stage = running("");
     stage.event(&Event::Pause { domain: "web".to_owned() });
-    assert_snapshot!(stage.converge(), @" 1 vm/web repair [spec.power paused -> running] (Drift; it was paused outside pinfold) now do unpause-domain");
+    assert_snapshot!(stage.converge(), @" 1 vm/web repair [spec.power paused -> running] (Drift; it was paused outside pinfold (the first thing that an `xl destroy` does, too)) now do unpause-domain");
     stage.event(&Event::Pause { domain: "web".to_owned() });
     stage.commit(&(base("") + &vm("web", "  power: stopped")));
     assert_snapshot!(stage.converge(), @r"
-    1 vm/web stop [spec.power running -> stopped] (Commit; it should be stopped) now do unpause-domain
+    1 vm/web stop [spec.power running -> stopped] (Commit; it should be stopped; it is paused and cannot hear, so it runs again first) now do unpause-domain
     2 vm/web stop [spec.power running -> stopped] (Commit; it should be stopped) now do shutdown-domain
     4 vm/web stop [spec.power running -> stopped] (Commit; it should be stopped) now do destroy-domain
     ");

@@ -40,6 +40,11 @@ pub enum Request {
         /// The domain.
         target: Target,
     },
+    /// Pauses a domain, once: one that is paused already is left as it is.
+    PauseDomain {
+        /// The domain.
+        target: Target,
+    },
     /// Lets a paused domain run, after pool and masks were verified.
     UnpauseDomain {
         /// The domain.
@@ -166,6 +171,9 @@ pub struct DomainConfig {
     pub nics: Vec<NicConfig>,
     /// KiB of host memory that must stay free after the domain is made.
     pub memory_reserve_kib: u64,
+    /// It is verified and marked ready, and stays paused: to let it run is another request.
+    #[serde(default)]
+    pub stays_paused: bool,
 }
 
 /// What a domain boots.
@@ -239,6 +247,7 @@ impl Request {
             Self::CreateDomain(config) => vec![Lock::Memory, Lock::Vm(config.mark.uuid)],
             Self::ShutdownDomain { target }
             | Self::DestroyDomain { target }
+            | Self::PauseDomain { target }
             | Self::UnpauseDomain { target, .. }
             | Self::MoveDomain { target, .. }
             | Self::SetAffinity { target, .. }

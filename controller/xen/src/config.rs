@@ -26,6 +26,8 @@ pub(crate) fn to_libxl(config: &DomainConfig, poolid: u32) -> Value {
         disks,
         nics,
         memory_reserve_kib: _,
+        // Every domain is built paused.
+        stays_paused: _,
     } = config;
     let kind_name = match kind {
         DomainKind::Pv => "pv",
@@ -150,6 +152,7 @@ mod tests {
             disks: Vec::new(),
             nics: Vec::new(),
             memory_reserve_kib: 1024,
+            stays_paused: false,
         }
     }
 

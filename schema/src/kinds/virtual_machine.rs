@@ -28,7 +28,10 @@ pub(crate) struct VirtualMachineSpec {
     #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     #[serde(rename = "type")]
     pub(crate) vm_type: VmType,
-    /// Whether it should run: `running` or `stopped`. A VM that its guest switched off stays off until its manifest changes. Default: `running`.
+    /// Whether it should run: `running`, `paused` (it has its memory and its devices, and none of its vCPUs runs) or `stopped`. A VM that
+    /// its guest switched off stays off until its manifest changes. Default: `running`.
+    ///
+    /// Changing it: a paused guest runs again to be stopped, since it cannot hear. What takes a restart stays pending while it is paused.
     #[schemars(extend("x-pinfold-effect" = Effect::Power))]
     #[serde(default)]
     pub(crate) power: Option<Power>,
@@ -104,6 +107,8 @@ pub(crate) enum VmType {
 pub(crate) enum Power {
     /// The domain exists and its vCPUs run.
     Running,
+    /// The domain exists and none of its vCPUs runs.
+    Paused,
     /// No domain.
     Stopped,
 }
@@ -276,6 +281,7 @@ impl From<Power> for desired::Power {
     fn from(power: Power) -> Self {
         match power {
             Power::Running => Self::Running,
+            Power::Paused => Self::Paused,
             Power::Stopped => Self::Stopped,
         }
     }

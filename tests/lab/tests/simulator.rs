@@ -197,6 +197,7 @@ fn config(name: &str, hard: &[&str], more: &str) -> DomainConfig {
             .into_iter()
             .collect(),
         memory_reserve_kib: 0,
+        stays_paused: false,
     }
 }
 

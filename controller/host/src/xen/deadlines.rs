@@ -29,6 +29,7 @@ fn deadline(request: &Request) -> Duration {
         | Request::RenameCpupool { .. }
         | Request::DestroyCpupool { .. }
         | Request::FeedPool0 { .. }
+        | Request::PauseDomain { .. }
         | Request::UnpauseDomain { .. }
         | Request::MoveDomain { .. }
         | Request::SetAffinity { .. }

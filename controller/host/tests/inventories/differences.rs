@@ -6,7 +6,10 @@ use serde_json::Value;
 
 /// Fields of items that older versions did not write, as paths within an item with `*` for every index and every variant's name, and the
 /// value that a plan of theirs means: anything else in such a field is another plan.
-pub const NEW: &[(&str, &str)] = &[];
+pub const NEW: &[(&str, &str)] = &[
+    // A domain that was made was let run.
+    ("/operation/work/xen/stays_paused", "false"),
+];
 
 /// Recorded moments, by version, recording and moment, that are planned differently on purpose, and why. A moment without items has no
 /// place here: what was at rest stays at rest.

@@ -84,6 +84,7 @@ pub fn config(name: &str, placement: Placement) -> DomainConfig {
         disks: Vec::new(),
         nics: vec![NicConfig { mac: "02:00:00:00:00:01".to_owned(), bridge: "xenbr0".to_owned() }],
         memory_reserve_kib: 0,
+        stays_paused: false,
     }
 }
 
