@@ -1,5 +1,6 @@
 //! What is wrong (or odd) in a configuration, as plain data. [`crate::render`] turns it into text for people and for CI systems.
 
+use crate::text::Text;
 use crate::units::Name;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -84,6 +85,11 @@ impl From<Bytes> for Range<usize> {
 }
 
 impl Location {
+    /// A range of bytes of a text, as people count. The bytes count after a byte order mark.
+    pub fn within(file: &str, text: &str, bytes: Range<usize>) -> Self {
+        Text::new(file, text).location(Bytes { start: bytes.start, end: bytes.end })
+    }
+
     /// A whole file, when no place in it can be named.
     pub fn of_file(file: &str) -> Self {
         Self { file: file.to_owned(), line: 1, column: 1, end_line: 1, end_column: 1, bytes: Bytes::default() }
@@ -98,7 +104,7 @@ impl fmt::Display for Location {
 
 impl Finding {
     /// An error without a place.
-    pub(crate) fn error(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn error(code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
         Self {
             code,
@@ -112,26 +118,34 @@ impl Finding {
     }
 
     /// A warning without a place.
-    pub(crate) fn warning(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(code, message) }
     }
 
-    pub(crate) fn at(mut self, location: Location) -> Self {
+    /// Says where.
+    #[must_use]
+    pub fn at(mut self, location: Location) -> Self {
         self.location = Some(location);
         self
     }
 
-    pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
+    /// A few words beside the place.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+    /// Adds what to do next.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
         self
     }
 
-    pub(crate) fn related(mut self, message: impl Into<String>, location: Location) -> Self {
+    /// Adds another place that belongs to it.
+    #[must_use]
+    pub fn related(mut self, message: impl Into<String>, location: Location) -> Self {
         self.related.push(Related { message: message.into(), location });
         self
     }

@@ -22,6 +22,7 @@ pub mod reference;
 pub mod render;
 pub mod tree;
 pub mod units;
+pub mod write;
 
 mod decode;
 mod document;
@@ -40,6 +41,11 @@ pub use finding::{Finding, Kind, Location, Severity, Sources};
 pub use init::{Start, init};
 pub use kinds::API_VERSION;
 pub use tree::{Content, SourceFile, Tree};
+
+/// What the small texts of the language have to be, for whoever makes manifests from something else. The error is a sentence for people.
+pub mod check {
+    pub use crate::kinds::scalars::{bridge_name, command_line, disk_target, host_path};
+}
 
 use desired::Desired;
 

@@ -4,14 +4,18 @@ use cargo_metadata::{Metadata, MetadataCommand, PackageId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What each crate of the workspace may depend on, in the workspace.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("pinfold-schema", &[]),
     ("pinfold-protocol", &[]),
+    ("pinfold-import", &["pinfold-schema", "pinfold-protocol"]),
     ("pinfold-operation", &["pinfold-protocol"]),
     ("pinfold-planner", &["pinfold-schema", "pinfold-protocol"]),
     ("pinfold-sim", &["pinfold-operation", "pinfold-protocol"]),
     ("pinfold-host", &["pinfold-planner", "pinfold-sim", "pinfold-protocol", "pinfold-operation", "pinfold-schema"]),
-    ("pinfold", &["pinfold-host", "pinfold-planner", "pinfold-sim", "pinfold-protocol", "pinfold-schema"]),
+    (
+        "pinfold",
+        &["pinfold-import", "pinfold-host", "pinfold-planner", "pinfold-sim", "pinfold-protocol", "pinfold-schema"],
+    ),
     ("pinfold-libxl-sys", &[]),
     ("pinfold-xen", &["pinfold-operation", "pinfold-protocol", "pinfold-libxl-sys"]),
     ("pinfold-lab", &[]),
@@ -20,7 +24,8 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates that are pure: no I/O of their own, no clock, no runtime.
-const PURE: [&str; 5] = ["pinfold-schema", "pinfold-protocol", "pinfold-operation", "pinfold-planner", "pinfold-sim"];
+const PURE: [&str; 6] =
+    ["pinfold-schema", "pinfold-import", "pinfold-protocol", "pinfold-operation", "pinfold-planner", "pinfold-sim"];
 
 /// Crates that a pure crate must not reach, by any way.
 const EFFECTS: [&str; 8] = ["tokio", "git2", "libgit2-sys", "rustix", "notify", "axum", "reqwest", "rand"];

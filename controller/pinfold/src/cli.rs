@@ -28,6 +28,8 @@ pub enum Command {
     Init(Init),
     /// Checks manifests: every finding of every file, with file, line and column.
     Validate(Validate),
+    /// Turns what other toolstacks configure into manifests.
+    Import(Import),
     /// Says what would happen, what would not, and why.
     Plan(Plan),
     /// Prints everything that planning looks at, as JSON: host, domains, cpupools, records, operations.
@@ -110,6 +112,59 @@ pub enum FindingsOutput {
     Github,
     /// GitLab's code quality report.
     Gitlab,
+}
+
+/// `pinfold import`.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Where from.
+    #[command(subcommand)]
+    pub from: ImportFrom,
+}
+
+/// What can be imported.
+#[derive(Debug, Subcommand)]
+pub enum ImportFrom {
+    /// Configurations of `xl`, read literally: nothing in them is executed, and each construct that is not carried over is listed.
+    Xl(ImportXl),
+}
+
+/// `pinfold import xl`.
+#[derive(Debug, Args)]
+pub struct ImportXl {
+    /// Configurations of `xl`.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Where to, and what for.
+    #[command(flatten)]
+    pub destination: Destination,
+}
+
+/// Where manifests go that pinfold writes, and what they are made for.
+#[derive(Debug, Args)]
+pub struct Destination {
+    /// Write one file for each object below this folder. The configuration in it, if there is one, says which networks and partitions there are.
+    #[arg(long, value_name = "FOLDER")]
+    pub write: Option<PathBuf>,
+    /// The host that the VMs live on; the configuration's only one unless given, or the inventory's, or this machine.
+    #[arg(long)]
+    pub host: Option<String>,
+    /// The host's facts, which `pinfold inventory` wrote: manifests name cores by socket and core.
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
+    /// How to say it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: WriteOutput,
+}
+
+/// How manifests that pinfold writes are said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum WriteOutput {
+    /// The manifests, or with `--write` nothing; the report is talk.
+    #[default]
+    Human,
+    /// One JSON document with manifests and report.
+    Json,
 }
 
 /// `pinfold plan`.

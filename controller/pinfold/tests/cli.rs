@@ -131,3 +131,49 @@ fn nothing_is_coloured_for_a_pipe() {
     let coloured = pinfold(folder.path(), &["validate", "fleet"]);
     assert!(!format!("{}{}{}{}", said.out, said.err, coloured.out, coloured.err).contains('\u{1b}'));
 }
+
+const XL: &str = "name = \"mail\"\nkernel = \"/boot/vmlinuz\"\nmemory = 256\nvcpus = 2\nvif = [ '' ]\nsdl = 1\n";
+
+#[test]
+fn xl_configurations_become_manifests_that_validate() {
+    let folder = with_configuration();
+    fs::write(folder.path().join("mail.cfg"), XL).unwrap();
+    let said = pinfold(folder.path(), &["import", "xl", "mail.cfg", "--write", "fleet"]);
+    assert_eq!((said.code, said.out.as_str()), (0, ""), "{}", said.err);
+    assert!(said.err.contains("`sdl` is not carried over") && said.err.contains("mail.cfg:6:1"), "{}", said.err);
+    assert!(said.err.ends_with("1 warning\nwrote fleet/vms/mail.yaml\n"), "{}", said.err);
+    let valid = pinfold(folder.path(), &["validate", "fleet"]);
+    assert_eq!((valid.code, valid.err.as_str()), (0, "no findings\n"), "{}", valid.out);
+    let manifest = fs::read_to_string(folder.path().join("fleet/vms/mail.yaml")).unwrap();
+    assert!(manifest.contains("network: lan"), "the configuration's own network has the bridge: {manifest}");
+
+    let again = pinfold(folder.path(), &["import", "xl", "mail.cfg", "--write", "fleet"]);
+    assert_eq!(again.code, 1);
+    assert!(again.err.contains("the configuration has a VM `mail` already"), "{}", again.err);
+}
+
+#[test]
+fn an_import_without_a_configuration_prints_everything_it_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("mail.cfg"), XL).unwrap();
+    let said = pinfold(folder.path(), &["import", "xl", "mail.cfg", "--host", "xen1"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.out.contains("kind: Network") && said.out.contains("kind: VirtualMachine"), "{}", said.out);
+    let json = pinfold(folder.path(), &["import", "xl", "mail.cfg", "--host", "xen1", "-o", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["items"][1]["path"], "vms/mail.yaml");
+    assert_eq!(json["findings"][0]["code"], "not-carried-over");
+}
+
+#[test]
+fn manifests_that_contradict_each_other_are_not_written() {
+    let folder = with_configuration();
+    for name in ["one", "two"] {
+        let text = format!("name='{name}'\nkernel='/boot/k'\nmemory=64\ndisk=['/srv/a.img,raw,xvda,rw']\n");
+        fs::write(folder.path().join(format!("{name}.cfg")), text).unwrap();
+    }
+    let said = pinfold(folder.path(), &["import", "xl", "one.cfg", "two.cfg", "--write", "fleet"]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("error[shared-disk]") && said.err.contains("nothing was written"), "{}", said.err);
+    assert!(!folder.path().join("fleet/vms").exists());
+}

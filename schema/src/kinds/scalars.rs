@@ -107,7 +107,8 @@ text!(
     "^[^\\n\\r]*$"
 );
 
-fn host_path(text: &str) -> Result<(), String> {
+/// Why a text is no absolute path in dom0 with one spelling only.
+pub fn host_path(text: &str) -> Result<(), String> {
     if !text.starts_with('/') {
         return Err("a path is absolute: it starts with `/`".to_owned());
     }
@@ -122,7 +123,8 @@ fn host_path(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn disk_target(text: &str) -> Result<(), String> {
+/// Why a text is no disk as the guest sees it.
+pub fn disk_target(text: &str) -> Result<(), String> {
     let form =
         || "a disk's target is `xvda` to `xvdz`, `xvdaa` and so on, or a partition such as `xvda1` (to 15)".to_owned();
     let (disk, partition) = split_target(text).ok_or_else(form)?;
@@ -143,7 +145,8 @@ pub(crate) fn split_target(text: &str) -> Option<(&str, &str)> {
     disk.starts_with("xvd").then_some((disk, partition))
 }
 
-fn bridge_name(text: &str) -> Result<(), String> {
+/// Why a text is no network device of Linux.
+pub fn bridge_name(text: &str) -> Result<(), String> {
     let is_bad =
         |character: char| character.is_whitespace() || character.is_control() || matches!(character, '/' | ':');
     if text.is_empty() || text.len() > 15 || text.contains(is_bad) || text == "." || text == ".." {
@@ -152,7 +155,8 @@ fn bridge_name(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn command_line(text: &str) -> Result<(), String> {
+/// Why a text is no command line of a kernel.
+pub fn command_line(text: &str) -> Result<(), String> {
     if text.contains(['\n', '\r', '\0']) { Err("a command line is one line".to_owned()) } else { Ok(()) }
 }
 

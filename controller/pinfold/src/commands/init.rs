@@ -39,13 +39,13 @@ pub(super) fn run(arguments: &Init, ui: &mut Ui) -> Result<Exit, CommandError> {
         .exits(Exit::Negative))
 }
 
-fn name(option: &str, text: &str) -> Result<Name, CommandError> {
+pub(super) fn name(option: &str, text: &str) -> Result<Name, CommandError> {
     let wrong = |error| CommandError::new(format!("`{option} {text}` is no name")).because(&error).exits(Exit::Usage);
     text.parse().map_err(|error: ::schema::units::NameError| wrong(error))
 }
 
 /// The host that is named, or this machine.
-fn host(named: Option<&str>) -> Result<Name, CommandError> {
+pub(super) fn host(named: Option<&str>) -> Result<Name, CommandError> {
     if let Some(text) = named {
         return name("--host", text);
     }
@@ -59,7 +59,7 @@ fn host(named: Option<&str>) -> Result<Name, CommandError> {
     })
 }
 
-fn refuse_to_overwrite(folder: &Path, files: &[(String, String)]) -> Result<(), CommandError> {
+pub(super) fn refuse_to_overwrite(folder: &Path, files: &[(String, String)]) -> Result<(), CommandError> {
     match files.iter().map(|(path, _)| folder.join(path)).find(|path| path.symlink_metadata().is_ok()) {
         Some(path) => Err(CommandError::new(format!("{} is there already", path.display()))
             .next("give an empty folder; nothing was written")),
@@ -67,7 +67,7 @@ fn refuse_to_overwrite(folder: &Path, files: &[(String, String)]) -> Result<(), 
     }
 }
 
-fn write(path: &Path, text: &str) -> Result<(), CommandError> {
+pub(super) fn write(path: &Path, text: &str) -> Result<(), CommandError> {
     let failed = |error: std::io::Error| CommandError::new(format!("cannot write {}", path.display())).because(&error);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(failed)?;

@@ -9,8 +9,10 @@ mod events;
 mod explain;
 mod fetch;
 mod get;
+mod import;
 mod init;
 mod inventory;
+mod manifests;
 mod output;
 mod plan;
 mod run;
@@ -58,6 +60,7 @@ fn usage(error: &clap::Error) -> Exit {
 fn run(command: Command, ui: &mut Ui) -> Result<Exit, CommandError> {
     match command {
         Command::Init(arguments) => init::run(&arguments, ui),
+        Command::Import(arguments) => import::run(&arguments.from, ui),
         Command::Validate(arguments) => validate::run(&arguments, ui),
         Command::Plan(arguments) => plan::run(&arguments, ui),
         Command::Inventory(arguments) => inventory::run(&arguments, ui),
