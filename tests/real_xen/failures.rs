@@ -56,8 +56,7 @@ fn missing_disk(host: &Host, config: &DomainConfig) -> Result<()> {
 
 fn unknown_bridge(host: &Host, config: &DomainConfig) -> Result<()> {
     let mut config = config.clone();
-    config.nics =
-        vec![NicConfig { mac: "02:00:00:00:00:01".to_owned(), bridge: "no-such-bridge".to_owned(), devid: None }];
+    config.nics = vec![NicConfig { mac: "02:00:00:00:00:01".to_owned(), bridge: "no-such-bridge".to_owned() }];
     refused_by_libxl(host, &config, "bridge")
 }
 

@@ -11,6 +11,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod clock;
 mod dom0;
 mod engine;
 mod observe;
@@ -19,12 +20,12 @@ mod sim;
 pub mod store;
 mod xen;
 
+pub use clock::{Clock, Moment, system_clock};
 pub use engine::{PassReport, Starts, pass, start_due};
 pub use sim::{Machine, Shared, SimError, SimHost, SimSettings, Watch};
 pub use store::{Place, Store, StoreError};
 pub use xen::{Deadlines, Settings, XenHost};
 
-use jiff::Timestamp;
 use planner::observed::AcceptedCommit;
 use planner::{Item, Observed};
 use std::collections::BTreeSet;
@@ -42,14 +43,6 @@ pub struct Interest {
 /// Called, from any thread, when there is a reason to look again. Carries nothing on purpose, and must not block.
 pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
-/// What time it is. An argument, so that a scenario decides.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
-/// The machine's own clock.
-pub fn system_clock() -> Clock {
-    Arc::new(Timestamp::now)
-}
-
 /// Why an operation was not started. Nothing was done to the host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {message}")]
@@ -58,6 +51,8 @@ pub struct StartError {
     pub what: String,
     /// What went wrong and what to do next.
     pub message: String,
+    /// Its records could not be written, so it must not begin.
+    pub unwritable: bool,
 }
 
 /// A Xen host.

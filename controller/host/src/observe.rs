@@ -4,7 +4,7 @@ use crate::Interest;
 use crate::store::Store;
 use jiff::Timestamp;
 use planner::Observed;
-use planner::observed::{Dom0Facts, INVENTORY_VERSION, UnderWay};
+use planner::observed::{Dom0Facts, INVENTORY_VERSION, UnderWay, Uptime};
 use planner::record::Records;
 use protocol::{Cause, Failure, FailureKind, Observation, Reading};
 
@@ -55,7 +55,7 @@ impl OnDisk {
     pub(crate) fn with(
         self,
         store: &Store,
-        now: Timestamp,
+        (now, uptime): (Timestamp, Uptime),
         xen: Reading<Observation>,
         dom0: Dom0Facts,
         interest: &Interest,
@@ -65,9 +65,11 @@ impl OnDisk {
             host: store.place().host.clone(),
             pool_id: self.pool_id,
             now,
+            uptime: Some(uptime),
             xen: self.unknown.map_or(xen, Reading::Unknown),
             dom0,
             records: self.records,
+            unwritable: store.unwritable(),
             operations: self.operations,
             accepted: interest.accepted.clone(),
         }

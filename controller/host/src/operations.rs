@@ -3,9 +3,8 @@
 //! An operation exists while its order file does. Only [`take_in`] ends one, and only at the beginning of an observation: what ends
 //! during an observation stays busy in it, so nothing is planned from a picture that is older than the last change.
 
-use crate::StartError;
 use crate::store::{Entry, Event, OrderFile, Store, StoreError};
-use jiff::Timestamp;
+use crate::{Moment, StartError};
 use planner::observed::UnderWay;
 use planner::record::RECORD_VERSION;
 use planner::{Disposition, Item, Work};
@@ -20,7 +19,7 @@ pub(crate) trait Workers {
     fn spawn(&mut self, store: &Store, order: &OrderFile, request: &Request) -> Result<(), Failure>;
 
     /// What became of the worker of an order, whoever started it. One that is past its deadline now is made to end.
-    fn fate(&mut self, store: &Store, order: &OrderFile, now: Timestamp) -> Fate;
+    fn fate(&mut self, store: &Store, order: &OrderFile, now: Moment) -> Fate;
 
     /// Its end is written down: it will not be asked for again.
     fn forget(&mut self, id: Uuid);
@@ -68,7 +67,7 @@ impl From<Failure> for End {
 }
 
 /// Takes the outcomes of operations that ended into the records, and answers those that have not.
-pub(crate) fn take_in(store: &Store, workers: &mut dyn Workers, now: Timestamp) -> Reading<Vec<UnderWay>> {
+pub(crate) fn take_in(store: &Store, workers: &mut dyn Workers, now: Moment) -> Reading<Vec<UnderWay>> {
     let orders = match store.orders() {
         Reading::Known(orders) => orders,
         Reading::Unknown(cause) => return Reading::Unknown(cause),
@@ -90,13 +89,12 @@ pub(crate) fn take_in(store: &Store, workers: &mut dyn Workers, now: Timestamp) 
 }
 
 /// Starts the operation of an item.
-pub(crate) fn start(
-    store: &Store,
-    workers: &mut dyn Workers,
-    item: &Item,
-    now: Timestamp,
-) -> Result<Started, StartError> {
-    let refused = |message: &str| StartError { what: format!("start {}", item.object), message: message.to_owned() };
+pub(crate) fn start(store: &Store, workers: &mut dyn Workers, item: &Item, now: Moment) -> Result<Started, StartError> {
+    let refused = |message: &str| StartError {
+        what: format!("start {}", item.object),
+        message: message.to_owned(),
+        unwritable: false,
+    };
     let operation = item.operation.as_ref().ok_or_else(|| refused("this item has no operation"))?;
     if item.disposition != Disposition::Now {
         return Err(refused("this item is not due"));
@@ -110,7 +108,9 @@ pub(crate) fn start(
         object: item.object.clone(),
         action: item.action,
         reason: item.reason.clone(),
-        since: now,
+        since: now.at,
+        up_ms: Some(now.up_ms),
+        trail: item.trail.clone(),
         operation: operation.clone(),
     };
     match &operation.work {
@@ -167,12 +167,13 @@ fn announce(store: &Store, order: &OrderFile) -> Result<(), StoreError> {
         item: order.item.clone(),
         action: order.action,
         reason: order.reason.clone(),
+        approved: order.trail.approved.clone(),
         work: Box::new(order.operation.work.clone()),
     };
     store.journal(&entry(order, order.since, event))
 }
 
-fn end_of(store: &Store, workers: &mut dyn Workers, order: &OrderFile, now: Timestamp) -> Option<End> {
+fn end_of(store: &Store, workers: &mut dyn Workers, order: &OrderFile, now: Moment) -> Option<End> {
     match &order.operation.work {
         // Found by another daemon than the one that began it. Both may be done again.
         Work::Trash { .. } => Some(trash(store, &order.operation.work)),
@@ -185,25 +186,26 @@ fn end_of(store: &Store, workers: &mut dyn Workers, order: &OrderFile, now: Time
 }
 
 /// Writes down how an operation ended, then forgets its order.
-fn settle(store: &Store, order: &OrderFile, end: &End, now: Timestamp) -> Result<(), StoreError> {
+fn settle(store: &Store, order: &OrderFile, end: &End, now: Moment) -> Result<(), StoreError> {
     match &end.result {
         Ok(_) => store.apply(&order.operation.on_success, None)?,
         // The request reached the guest, which is all that can be asked of it: what follows is the planner's patience.
         Err(failure) if failure.kind == FailureKind::GuestIgnored => store.apply(&order.operation.on_success, None)?,
         Err(failure) => {
             let message = message(failure, &end.log);
-            let failed = crate::store::Failed { message: &message, at: now };
+            let failed = crate::store::Failed { message: &message, at: now.at };
             store.apply(&order.operation.on_failure, Some(failed))?;
         }
     }
     let event = Event::Ended {
         operation: order.id,
+        item: Some(order.item.clone()),
         action: order.action,
         failure: end.result.as_ref().err().cloned(),
         log: bounded(&end.log),
         took: end.took,
     };
-    store.journal(&entry(order, now, event))?;
+    store.journal(&entry(order, now.at, event))?;
     store.close_order(order.id)
 }
 
@@ -249,18 +251,20 @@ fn message(failure: &Failure, log: &[String]) -> String {
     text
 }
 
-fn under_way(order: &OrderFile, note: Option<String>) -> UnderWay {
+fn under_way(order: &OrderFile, unwritten: Option<String>) -> UnderWay {
     let work = match &order.operation.work {
         Work::Xen(request) => verb(request),
         Work::Trash { .. } => "move to the trash",
         Work::Records => "write records",
     };
-    let what = match note {
-        None => work.to_owned(),
-        Some(note) => format!("{work} (ended, and what came of it cannot be written: {note})"),
-    };
-    let request = order.request().cloned();
-    UnderWay { id: order.id, object: order.object.clone(), what, since: order.since, request }
+    UnderWay {
+        id: order.id,
+        object: order.object.clone(),
+        what: work.to_owned(),
+        since: order.since,
+        request: order.request().cloned(),
+        unwritten,
+    }
 }
 
 fn verb(request: &Request) -> &'static str {
@@ -279,18 +283,15 @@ fn verb(request: &Request) -> &'static str {
         Request::SetSched { .. } => "set weight and cap",
         Request::SetMemory { .. } => "set memory target",
         Request::SetVcpus { .. } => "set online vCPUs",
-        Request::AttachDisk { .. } => "attach disk",
-        Request::DetachDisk { .. } => "detach disk",
-        Request::AttachNic { .. } => "attach NIC",
-        Request::DetachNic { .. } => "detach NIC",
         Request::RenameDomain { .. } => "rename domain",
     }
 }
 
-fn entry(order: &OrderFile, at: Timestamp, event: Event) -> Entry {
-    Entry { at, object: Some(order.object.clone()), commit: order.commit.clone(), event }
+fn entry(order: &OrderFile, at: jiff::Timestamp, event: Event) -> Entry {
+    let (object, commit, author) = (Some(order.object.clone()), order.commit.clone(), order.trail.author.clone());
+    Entry { object, commit, author, ..Entry::new(at, event) }
 }
 
 fn start_error(what: &str, error: &StoreError) -> StartError {
-    StartError { what: what.to_owned(), message: error.chain() }
+    StartError { what: what.to_owned(), message: error.chain(), unwritable: true }
 }

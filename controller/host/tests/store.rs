@@ -1,7 +1,7 @@
 //! What the store promises, on a file system that misbehaves.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use host::store::{Disk, DiskFault, Entry, Event, MemoryDisk, RealDisk};
+use host::store::{Disk, DiskFault, MemoryDisk, RealDisk};
 use host::{Place, Store, StoreError};
 use planner::config::{Defaults, Power, Restart, VmConfig};
 use planner::record::{Grant, Grants, Here, RECORD_VERSION, VmRecord};
@@ -44,7 +44,6 @@ fn vm(name: &str, weight: u16) -> VmRecord {
             memory_max_kib: 65536,
             partition: None,
             pins: None,
-            soft_pins: None,
             sched,
             boot: BootConfig::Grub,
             disks: Vec::new(),
@@ -128,8 +127,13 @@ fn what_was_written_survives_a_power_cut() {
     let store = open(&disk);
     store.lock().unwrap();
     store.write_vm(&vm("erp", 7)).unwrap();
-    let grant =
-        Grant { name: "old".parse().unwrap(), commit: "c".to_owned(), at: "2026-01-01T00:00:00Z".parse().unwrap() };
+    let grant = Grant {
+        name: "old".parse().unwrap(),
+        commit: "c".to_owned(),
+        at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        author: None,
+        approved: None,
+    };
     let grants = Grants { version: 1, removed: BTreeMap::from([(Uuid::nil(), grant)]), over_budget: None };
     store.write_grants(&grants).unwrap();
     store.pin_pool(Uuid::nil()).unwrap();
@@ -247,34 +251,4 @@ fn one_daemon_per_host() {
     assert!(link.is_file(), "{}", link.display());
     drop(first);
     second.lock().unwrap();
-}
-
-#[test]
-fn the_journal_is_bounded_and_survives_a_torn_line() {
-    let disk = MemoryDisk::default();
-    let store = open(&disk);
-    store.lock().unwrap();
-    let note = |n: usize| Entry {
-        at: "2026-01-01T00:00:00Z".parse().unwrap(),
-        object: None,
-        commit: None,
-        event: Event::Noted {
-            reason: "Test".to_owned(),
-            message: format!("{n} {}", "x".repeat(1_000_000)),
-            actor: None,
-        },
-    };
-    for n in 0..60 {
-        store.journal(&note(n)).unwrap();
-    }
-    let files = disk.list(Path::new("/state/journal")).unwrap();
-    assert_eq!(files.len(), 8, "{files:?}");
-    let last: Vec<Entry> = store.journal_tail(8).unwrap();
-    assert_eq!(last, (52..60).map(note).collect::<Vec<_>>());
-    disk.append(Path::new("/state/journal/current.ndjson"), b"{\"at\":").unwrap();
-    disk.revive();
-    let next = open(&disk);
-    next.lock().unwrap();
-    next.journal(&note(60)).unwrap();
-    assert_eq!(next.journal_tail(2).unwrap(), [note(59), note(60)]);
 }

@@ -1,5 +1,9 @@
 //! The command line: what was typed, as types. What it means is in [`crate::commands`].
 
+mod events;
+
+pub use events::Events;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -302,23 +306,6 @@ pub enum ListOutput {
 pub struct Object {
     /// `kind/name`, such as `vm/web`.
     pub object: String,
-    /// How to say it.
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: DocumentOutput,
-    /// Where to ask.
-    #[command(flatten)]
-    pub socket: Socket,
-}
-
-/// `pinfold events`.
-#[derive(Debug, Args)]
-pub struct Events {
-    /// Only those of one object, such as `vm/web`.
-    #[arg(long = "for", value_name = "OBJECT")]
-    pub object: Option<String>,
-    /// The most to show, newest kept.
-    #[arg(long, default_value_t = 50)]
-    pub limit: usize,
     /// How to say it.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: DocumentOutput,

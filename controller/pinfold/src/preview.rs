@@ -37,9 +37,11 @@ pub fn accepting(desired: &Desired, mut observed: Observed) -> Observed {
         grants.over_budget = Some(OverBudget { commit: PREVIEW.to_owned(), removals, budget });
     } else {
         let at = observed.now;
-        grants
-            .removed
-            .extend(new.into_iter().map(|(uuid, name)| (uuid, Grant { name, commit: PREVIEW.to_owned(), at })));
+        grants.removed.extend(
+            new.into_iter().map(|(uuid, name)| {
+                (uuid, Grant { name, commit: PREVIEW.to_owned(), at, author: None, approved: None })
+            }),
+        );
     }
     observed.records.grants = Some(Reading::Known(grants));
     observed

@@ -60,7 +60,7 @@ pub fn host(
     let description = serde_saphyr::from_str(&text)
         .map_err(|error| SimControlError::Description { path: file.to_owned(), message: error.to_string() })?;
     let kept = store.place().state.join("simulated-host.json");
-    let machine = Machine::kept(&kept, description, clock(), Arc::new(RealDisk))?.shared();
+    let machine = Machine::kept(&kept, description, clock().at, Arc::new(RealDisk))?.shared();
     listen(file, Arc::downgrade(&machine), Arc::clone(&waker))?;
     let host = SimHost::new(settings, store, machine, clock, waker);
     host.run_live();

@@ -17,6 +17,8 @@ pub struct Ui {
     colour: bool,
     /// Somebody watches standard error, so that progress is worth showing.
     watched: bool,
+    /// The reader of our data went away.
+    unread: bool,
 }
 
 impl Ui {
@@ -24,7 +26,13 @@ impl Ui {
     pub fn terminal() -> Self {
         let out = anstream::stdout();
         let colour = out.current_choice() != anstream::ColorChoice::Never;
-        Self { out: Box::new(out), err: Box::new(anstream::stderr()), colour, watched: io::stderr().is_terminal() }
+        Self {
+            out: Box::new(out),
+            err: Box::new(anstream::stderr()),
+            colour,
+            watched: io::stderr().is_terminal(),
+            unread: false,
+        }
     }
 
     /// Whether colours reach a reader: for renderers that decide themselves.
@@ -34,19 +42,24 @@ impl Ui {
 
     /// Writes data.
     pub fn data(&mut self, text: &str) {
-        write_all(&mut self.out, text);
+        self.unread |= write_all(&mut self.out, text).is_err();
+    }
+
+    /// Whether whoever read our data went away: nothing that goes on for ever should.
+    pub fn is_unread(&self) -> bool {
+        self.unread
     }
 
     /// Writes data and ends the line.
     pub fn line(&mut self, text: &str) {
-        write_all(&mut self.out, text);
-        write_all(&mut self.out, "\n");
+        self.data(text);
+        self.data("\n");
     }
 
     /// Writes a line of talk.
     pub fn talk(&mut self, text: &str) {
-        write_all(&mut self.err, text);
-        write_all(&mut self.err, "\n");
+        // Nobody is left to be told that the reader of our talk went away.
+        let _ = write_all(&mut self.err, text).and_then(|()| write_all(&mut self.err, "\n"));
     }
 
     /// Says what is waited for, as soon as it takes long; until the answer is dropped.
@@ -55,9 +68,8 @@ impl Ui {
     }
 }
 
-fn write_all(stream: &mut Box<dyn Write>, text: &str) {
-    // Nobody is left to be told that the reader of our output went away.
-    let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+fn write_all(stream: &mut Box<dyn Write>, text: &str) -> io::Result<()> {
+    stream.write_all(text.as_bytes()).and_then(|()| stream.flush())
 }
 
 /// Tells on standard error that something is waited for; stops when dropped.

@@ -1,6 +1,7 @@
 //! What may be taken away: by a grant that acceptance stored, or by a person's approval of the held item.
 
-use crate::record::Grant;
+use crate::draft::Draft;
+use crate::record::{Approval, Grant};
 use crate::world::World;
 use crate::{Action, ObjectRef, RecordEdit, digest};
 use schema::units::Name;
@@ -31,19 +32,40 @@ pub(crate) fn fate(world: &World, object: &ObjectRef, uuid: Uuid, name: &Name) -
         return (Fate::Removed, Vec::new());
     }
     let id = removal_id(object);
-    let approved = world.approval(&id).is_some();
+    let approved = world.approval(&id).map(Approval::given);
     match world.grants() {
-        Some(mut grants) if approved => {
+        Some(mut grants) if approved.is_some() => {
             // The approval becomes a grant, so that it lasts as long as the removal takes.
             let commit = world.commit().unwrap_or_default();
-            grants.removed.insert(uuid, Grant { name: name.clone(), commit, at: world.observed.now });
+            let (at, author) = (world.observed.now, world.trail().author);
+            grants.removed.insert(uuid, Grant { name: name.clone(), commit, at, author, approved });
             (Fate::Removed, vec![RecordEdit::Grants(grants), RecordEdit::UseApproval(id)])
         }
         Some(_) => (Fate::Orphaned { until: orphan_until(world, &id) }, Vec::new()),
         None => (
-            Fate::Orphaned { until: "the record of grants cannot be read; restore it, then look again".to_owned() },
+            Fate::Orphaned { until: format!("the record of grants cannot be read: {}", grants_unknown(world)) },
             Vec::new(),
         ),
+    }
+}
+
+fn grants_unknown<'a>(world: &World<'a>) -> &'a str {
+    match &world.observed.records.grants {
+        Some(protocol::Reading::Unknown(cause)) => &cause.message,
+        _ => "",
+    }
+}
+
+/// The same item, signed by whoever is behind the removal: the commit that was granted it, or the person who approved it.
+pub(crate) fn signed(world: &World, mut draft: Draft) -> Draft {
+    let object = &draft.item.object;
+    if let Some(grant) = object.uuid.and_then(|uuid| world.grant(uuid)) {
+        draft.item.trail.author.clone_from(&grant.author);
+        draft.item.commit = Some(grant.commit.clone()).filter(|commit| !commit.is_empty());
+        draft.approved(grant.approved.clone())
+    } else {
+        let approved = world.approval(&removal_id(object)).map(Approval::given);
+        draft.approved(approved)
     }
 }
 

@@ -1,13 +1,13 @@
 //! The cpupools of partitions: made, changed, renamed, taken away.
 
-use crate::consent::Fate;
+use crate::consent::{Fate, signed};
 use crate::cores;
 use crate::draft::{Draft, Rank, moment, next_backoff};
 use crate::partitions::{Layout, Partition, Place};
 use crate::record::{PartitionRecord, RECORD_VERSION};
 use crate::release::Homes;
 use crate::shape::{Shape, shapes};
-use crate::status::Report;
+use crate::status::{Report, STATE_UNWRITABLE, unwritten};
 use crate::world::World;
 use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, digest};
 use protocol::{CpuSet, Domain, Request};
@@ -116,6 +116,9 @@ impl Partition<'_> {
     /// Keeps it as it should be; answers its cpupool when it is.
     fn keep(&self, world: &World, shape: Shape, drafts: &mut Vec<Draft>, report: &mut Report) -> Result<u32, String> {
         if let Some(operation) = world.under_way(&self.object) {
+            if let Some(why) = &operation.unwritten {
+                report.stalled(STATE_UNWRITABLE, unwritten(&operation.what, why));
+            }
             let what = format!("{} is under way", operation.what);
             let draft = self.draft(world, Rank::Grow, Action::Change, Effect::Live).reason("it is being changed");
             drafts.push(draft.waiting(&what));
@@ -205,7 +208,7 @@ impl Partition<'_> {
         }
         let input = digest::sha256(&format!("{} {}", self.name, cores::list(&self.cores)))[..12].to_owned();
         let backoff = self.record.and_then(|record| record.backoff.as_ref());
-        if let Some(backoff) = backoff.filter(|backoff| backoff.input == input && backoff.until > world.observed.now) {
+        if let Some(backoff) = backoff.filter(|backoff| backoff.input == input && backoff.waits(world.observed.now)) {
             report.stalled(&backoff.reason, backoff.message.clone());
             report.due(backoff.until);
             let message = format!("the next try at {}, after {} failures", moment(backoff.until), backoff.failures);
@@ -272,6 +275,7 @@ impl Partition<'_> {
             .draft(world, Rank::Dissolve, Action::Delete, Effect::Delete)
             .cause(if self.consent.is_empty() { Cause::Commit } else { Cause::Verb })
             .reason("nothing declares it any more");
+        let draft = signed(world, draft);
         let pools = world.cpupools.is_some() && world.domains.is_some() && self.unknown.is_none();
         if !pools {
             return draft.waiting("the host's cpupools and domains are not known at present");

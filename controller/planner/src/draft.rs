@@ -1,6 +1,6 @@
 //! Items while they are being written: what is wanted now may still have to wait for a claim ([`crate::claims`]).
 
-use crate::record::Backoff;
+use crate::record::{Approved, Backoff};
 use crate::world::World;
 use crate::{Action, Cause, Change, Disposition, Effect, Item, ObjectRef, Operation, RecordEdit, Work, digest};
 use jiff::{SignedDuration, Timestamp};
@@ -48,6 +48,7 @@ impl Draft {
             cause: Cause::Commit,
             changes: Vec::new(),
             reason: String::new(),
+            trail: world.trail(),
             operation: None,
         };
         Self { rank, item }
@@ -66,6 +67,12 @@ impl Draft {
 
     pub(crate) fn reason(mut self, reason: impl Into<String>) -> Self {
         self.item.reason = reason.into();
+        self
+    }
+
+    /// Who allowed what was held, when somebody did.
+    pub(crate) fn approved(mut self, approved: Option<Approved>) -> Self {
+        self.item.trail.approved = approved.or(self.item.trail.approved);
         self
     }
 

@@ -69,7 +69,7 @@ fn settle(planning: &mut Planning, domain: &Domain, reason: ShutdownReason) {
         if crash && !stays_off && !known { Some(crash_backoff(planning, reason)) } else { record.here.backoff.clone() };
     let until = backoff
         .as_ref()
-        .filter(|backoff| backoff.reason == CRASH_LOOP && backoff.until > now)
+        .filter(|backoff| backoff.reason == CRASH_LOOP && backoff.waits(now))
         .map(|backoff| backoff.until);
     let here = Here { ended: Some(ended), stopping: None, backoff, ..record.here.clone() };
     let record = VmRecord { off_by_guest, here, ..record };

@@ -4,6 +4,7 @@ use crate::classify::{Group, of_group, with_group};
 use crate::config::{Power, VmConfig};
 use crate::consent::{Fate, over_budget_text};
 use crate::draft::{Draft, Rank};
+use crate::record::Approved;
 use crate::subjects::Subject;
 use crate::world::World;
 use crate::{Action, Effect, RecordEdit};
@@ -17,6 +18,8 @@ pub(crate) struct Intentions {
     pub(crate) restarts: Restarts,
     /// A person approved what was held.
     pub(crate) approved: bool,
+    /// Who did; of several, the last one.
+    pub(crate) given: Option<Approved>,
     /// Written with the first step of what was approved.
     pub(crate) consent: Vec<RecordEdit>,
 }
@@ -24,7 +27,8 @@ pub(crate) struct Intentions {
 /// Decides, and adds items for what is held.
 pub(crate) fn intentions(world: &World, subject: &Subject, drafts: &mut Vec<Draft>) -> Intentions {
     let restarts = world.desired.map_or(Restarts::AtNextStart, |desired| desired.pool.changes.restarts);
-    let mut intentions = Intentions { config: subject.config.clone(), restarts, approved: false, consent: Vec::new() };
+    let mut intentions =
+        Intentions { config: subject.config.clone(), restarts, approved: false, given: None, consent: Vec::new() };
     let Some(record) = subject.record.filter(|_| subject.fate == Fate::Declared) else { return intentions };
     let last = &record.wanted;
     let over = world.over_budget().is_some();
@@ -36,8 +40,9 @@ pub(crate) fn intentions(world: &World, subject: &Subject, drafts: &mut Vec<Draf
         let changes = groups.iter().flat_map(|group| of_group(last, &subject.config, *group)).collect();
         let draft = Draft::new(world, &subject.object, Rank::Stop, action, effect).changes(changes);
         let id = draft.item.id.clone();
-        if world.approval(&id).is_some() {
+        if let Some(approval) = world.approval(&id) {
             intentions.approved = true;
+            intentions.given = Some(approval.given());
             intentions.consent.push(RecordEdit::UseApproval(id));
         } else {
             for group in groups {

@@ -20,18 +20,33 @@ pub struct Observed {
     pub host: Name,
     /// The Pool this state directory is pinned to; `None` before the first commit is accepted.
     pub pool_id: Option<Uuid>,
-    /// When the observation began.
+    /// When the observation began, by the wall clock.
     pub now: Timestamp,
+    /// The same by the clock that nobody sets; `None` in inventories of an earlier pinfold.
+    #[serde(default)]
+    pub uptime: Option<Uptime>,
     /// Xen: topology, cpupools, domains.
     pub xen: Reading<Observation>,
     /// dom0's file system and network, as far as manifests may name them.
     pub dom0: Dom0Facts,
     /// Records on disk.
     pub records: Records,
+    /// Why nothing can be written to the state directory or the storage; `None` when the last write succeeded.
+    #[serde(default)]
+    pub unwritable: Option<String>,
     /// Operations that run now, whoever started them.
     pub operations: Vec<UnderWay>,
     /// The commit in force.
     pub accepted: Option<AcceptedCommit>,
+}
+
+/// The clock that nobody sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uptime {
+    /// Milliseconds that the host has run since an unnamed moment of its boot (`CLOCK_MONOTONIC`, clock_gettime(2)). Compared only within one boot.
+    pub ms: u64,
+    /// For how many of these the wall clock has gone beside it without a jump, as far as this daemon has seen.
+    pub steady_ms: u64,
 }
 
 /// What manifests may name in dom0.
@@ -84,6 +99,9 @@ pub struct UnderWay {
     pub since: Timestamp,
     /// The request, when it is known (an operation of an earlier daemon may only be known by its lock).
     pub request: Option<protocol::Request>,
+    /// It has ended, and what came of it cannot be written down: why. It is tried again with every observation.
+    #[serde(default)]
+    pub unwritten: Option<String>,
 }
 
 /// The commit in force.

@@ -1,6 +1,6 @@
 //! A plan is data: what to do now, and what is held or waiting, each with its reason.
 
-use crate::record::{Approval, Backoff, Grants, PartitionRecord, VmRecord};
+use crate::record::{Approval, Approved, Backoff, Grants, PartitionRecord, VmRecord};
 use jiff::Timestamp;
 use schema::units::Name;
 use serde::{Deserialize, Serialize};
@@ -41,8 +41,20 @@ pub struct Item {
     pub changes: Vec<Change>,
     /// A sentence.
     pub reason: String,
+    /// Who is behind it.
+    #[serde(default)]
+    pub trail: Trail,
     /// What to do, when `disposition` is now.
     pub operation: Option<Operation>,
+}
+
+/// Who is behind an item: with its commit and its reason, what an auditor asks first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trail {
+    /// Who wrote the commit: `Name <mail>`.
+    pub author: Option<String>,
+    /// Who allowed it, when it was held.
+    pub approved: Option<Approved>,
 }
 
 /// An object of the language, or something foreign on the host.

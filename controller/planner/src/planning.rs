@@ -5,7 +5,7 @@ use crate::consent::Fate;
 use crate::create::Budget;
 use crate::partitions::Partition;
 use crate::release::Homes;
-use crate::status::Report;
+use crate::status::{Report, STATE_UNWRITABLE};
 use crate::subjects::{Blocked, Subject, subjects};
 use crate::unknown;
 use crate::vms::{Context, domain_facts, plan_vm};
@@ -165,6 +165,10 @@ fn host(world: &World, budget: &Budget) -> Report {
                 crate::memory::about(hypervisor.dom0.memory_kib)
             ),
         );
+    }
+    if let Some(why) = &world.observed.unwritable {
+        let message = format!("nothing that needs a record can begin or end: {why}; it is tried again and again");
+        report.stalled(STATE_UNWRITABLE, message);
     }
     if let Some(desired) = world.desired
         && !desired.hosts.contains_key(&world.observed.host)

@@ -131,6 +131,21 @@ pub struct Stopping {
     pub asked: bool,
     /// What the stop is for, in a sentence.
     pub why: String,
+    /// `since` by the clock that nobody sets: the guest has its time whatever becomes of the wall clock. `None` in records of an earlier pinfold.
+    #[serde(default)]
+    pub up: Option<UpSince>,
+    /// Who allowed it, when it was held.
+    #[serde(default)]
+    pub approved: Option<Approved>,
+}
+
+/// A moment on the clock that nobody sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpSince {
+    /// Which boot of the host.
+    pub boot_id: Uuid,
+    /// Milliseconds that the host had run then ([`crate::observed::Uptime::ms`]).
+    pub ms: u64,
 }
 
 /// Failures in a row of one object.
@@ -148,6 +163,14 @@ pub struct Backoff {
     pub message: String,
     /// What is counted: a change of it starts afresh.
     pub input: String,
+}
+
+impl Backoff {
+    /// Whether the next try has to wait. A pause that would begin in the future was measured by a clock that was set back since, and could
+    /// last for years: a try too early does less harm.
+    pub fn waits(&self, now: Timestamp) -> bool {
+        self.since <= now && now < self.until
+    }
 }
 
 /// A partition whose cpupool we made, or were about to make.
@@ -190,6 +213,12 @@ pub struct Grant {
     pub commit: String,
     /// When it was accepted.
     pub at: Timestamp,
+    /// Who wrote the commit: `Name <mail>`; `None` in grants of an earlier pinfold.
+    #[serde(default)]
+    pub author: Option<String>,
+    /// Who allowed it, when the commit alone did not.
+    #[serde(default)]
+    pub approved: Option<Approved>,
 }
 
 /// A commit whose removals are more than the budget.
@@ -214,4 +243,27 @@ pub struct Approval {
     pub at: Timestamp,
     /// It is void after this.
     pub expires: Timestamp,
+}
+
+impl Approval {
+    /// Whether it is good at this moment. One from the future was given by a clock that was set back since: nobody knows how old it is.
+    pub fn is_good(&self, now: Timestamp) -> bool {
+        self.at <= now && now < self.expires
+    }
+
+    /// Who gave it, and why.
+    pub fn given(&self) -> Approved {
+        Approved { actor: self.actor.clone(), reason: self.reason.clone(), at: self.at }
+    }
+}
+
+/// Who allowed something that was held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approved {
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
 }

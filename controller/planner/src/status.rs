@@ -3,6 +3,16 @@
 use crate::{Cause, Condition, ConditionKind, Disposition, Item, ObjectRef, ObjectStatus, Truth};
 use jiff::Timestamp;
 
+/// What came of an operation, or what is about to begin, cannot be written down.
+pub(crate) const STATE_UNWRITABLE: &str = "StateUnwritable";
+
+/// The sentence for an operation that has ended and cannot be forgotten.
+pub(crate) fn unwritten(what: &str, why: &str) -> String {
+    format!(
+        "what came of an operation ({what}) cannot be written down, so nothing follows from it: {why}; it is tried again and again"
+    )
+}
+
 /// What planning found out about one object.
 #[derive(Clone, Debug)]
 pub(crate) struct Report {

@@ -2,10 +2,11 @@
 
 use crate::classify::{Group, of_group, power_text};
 use crate::config::Power;
-use crate::consent::Fate;
+use crate::consent::{Fate, signed};
 use crate::draft::{Draft, Rank, later, moment};
+use crate::patience::{self, Left};
 use crate::pause;
-use crate::record::{Here, Stopping, VmRecord};
+use crate::record::{Approval, Here, Stopping, VmRecord};
 use crate::vms::{Planning, target};
 use crate::world::World;
 use crate::{Action, Cause, Change, Effect, Operation, RecordEdit};
@@ -26,7 +27,7 @@ pub(crate) fn end_draft(planning: &Planning) -> Draft {
     let cause = if planning.consent().is_empty() { Cause::Commit } else { Cause::Verb };
     if planning.subject.fate == Fate::Removed {
         let draft = planning.draft(Rank::Stop, Action::Delete, Effect::Delete);
-        return draft.cause(cause).reason("nothing declares it any more");
+        return signed(planning.world, draft.cause(cause).reason("nothing declares it any more"));
     }
     let last = planning.subject.record.map(|record| record.wanted.power).filter(|power| *power != Power::Stopped);
     let old = power_text(last.unwrap_or(Power::Running)).to_owned();
@@ -35,6 +36,7 @@ pub(crate) fn end_draft(planning: &Planning) -> Draft {
         .draft(Rank::Stop, Action::Stop, Effect::Stop)
         .cause(cause)
         .changes(vec![change])
+        .approved(planning.intentions.given.clone())
         .reason("it should be stopped")
 }
 
@@ -46,6 +48,7 @@ pub(crate) fn plan_restart(planning: &mut Planning, domain: &Domain) -> bool {
     }
     let draft =
         planning.draft(Rank::Stop, Action::Change, Effect::Restart).changes(changes).reason("it takes a restart");
+    let given = planning.world.approval(&draft.item.id).map(Approval::given).or(planning.intentions.given.clone());
     let approval = planning.world.approval(&draft.item.id).map(|_| RecordEdit::UseApproval(draft.item.id.clone()));
     // Nobody waits for a guest that should stand still: to restart it, it would have to run.
     let stands_still = planning.intentions.config.power == Power::Paused;
@@ -57,7 +60,7 @@ pub(crate) fn plan_restart(planning: &mut Planning, domain: &Domain) -> bool {
     }
     let approved = approval.is_some() || planning.intentions.approved;
     planning.intentions.consent.extend(approval);
-    let draft = draft.cause(if approved { Cause::Verb } else { Cause::Commit });
+    let draft = draft.cause(if approved { Cause::Verb } else { Cause::Commit }).approved(given);
     let draft = next_step(planning, domain, draft, "it is restarted with a changed configuration");
     planning.drafts.push(draft);
     let start = planning
@@ -90,22 +93,25 @@ fn pending(planning: &mut Planning, domain: &Domain) -> Vec<Change> {
 /// The graceful stop of this very domain, when one is under way.
 pub(crate) fn stopping<'a>(planning: &Planning<'_, 'a>, domain: &Domain) -> Option<&'a Stopping> {
     let record = planning.subject.record?;
-    let same_boot =
-        record.here.intent.as_ref().is_none_or(|intent| intent.boot_id == planning.world.hypervisor.boot_id);
-    record.here.stopping.as_ref().filter(|stop| stop.domid == domain.domid && same_boot)
+    let boot_id = planning.world.hypervisor.boot_id;
+    let same_boot = record.here.intent.as_ref().is_none_or(|intent| intent.boot_id == boot_id);
+    let this_boot = |stop: &Stopping| same_boot && stop.up.is_none_or(|up| up.boot_id == boot_id);
+    record.here.stopping.as_ref().filter(|stop| stop.domid == domain.domid && this_boot(stop))
 }
 
 fn next_step(planning: &mut Planning, domain: &Domain, draft: Draft, why: &str) -> Draft {
-    let now = planning.world.observed.now;
-    match stopping(planning, domain) {
-        None => ask(planning, domain, draft, why),
-        // Whoever was to ask died before it was known that the guest was asked. To be asked twice does it no harm.
-        Some(stop) if !stop.asked => ask(planning, domain, draft, why),
-        Some(stop) if now < stop.deadline => {
-            planning.report.due(stop.deadline);
-            draft.waiting(format!("the guest powers off; it is destroyed at {} if it does not", moment(stop.deadline)))
+    // Whoever was to ask died before it was known that the guest was asked. To be asked twice does it no harm.
+    let Some(stop) = stopping(planning, domain).filter(|stop| stop.asked) else {
+        return ask(planning, domain, draft, why);
+    };
+    let draft = draft.approved(stop.approved.clone());
+    match patience::left(planning.world, stop) {
+        Left::Unknown => ask(planning, domain, draft, why),
+        Left::Until(deadline) => {
+            planning.report.due(deadline);
+            draft.waiting(format!("the guest powers off; it is destroyed at {} if it does not", moment(deadline)))
         }
-        Some(_) => {
+        Left::Over => {
             let draft = draft.reason(format!("{why}; the guest did not power off in time"));
             destroy(planning, domain, draft)
         }
@@ -122,8 +128,15 @@ fn ask(planning: &mut Planning, domain: &Domain, draft: Draft, why: &str) -> Dra
     let now = planning.world.observed.now;
     let timeout = planning.intentions.config.shutdown_timeout_s;
     let span = SignedDuration::from_secs(i64::try_from(timeout).unwrap_or(i64::MAX));
-    let stop =
-        Stopping { domid: domain.domid, since: now, deadline: later(now, span), asked: false, why: why.to_owned() };
+    let stop = Stopping {
+        domid: domain.domid,
+        since: now,
+        deadline: later(now, span),
+        asked: false,
+        why: why.to_owned(),
+        up: patience::up(planning.world),
+        approved: draft.item.trail.approved.clone(),
+    };
     let record = planning.next_record();
     let recorded = |stop: Stopping| {
         let here = Here { stopping: Some(stop), ..record.here.clone() };
@@ -151,8 +164,8 @@ pub(crate) fn destroy(planning: &mut Planning, domain: &Domain, draft: Draft) ->
 pub(crate) fn withdrawn(planning: &mut Planning, domain: &Domain) -> bool {
     let Some(stop) = stopping(planning, domain) else { return false };
     let draft = planning.draft(Rank::Record, Action::Settle, Effect::Live);
-    if planning.world.observed.now < stop.deadline {
-        planning.report.due(stop.deadline);
+    if let Left::Until(deadline) = patience::left(planning.world, stop) {
+        planning.report.due(deadline);
         let on = format!(
             "{} was asked to power off ({}), which is not wanted any more; if it does, it is started again",
             World::domain_name(domain),

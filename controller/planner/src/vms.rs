@@ -7,7 +7,7 @@ use crate::draft::{Draft, Rank};
 use crate::intentions::{Intentions, intentions};
 use crate::partitions::Layout;
 use crate::record::{Here, VmRecord};
-use crate::status::Report;
+use crate::status::{Report, STATE_UNWRITABLE, unwritten};
 use crate::subjects::Subject;
 use crate::world::World;
 use crate::{Action, Cause, Effect, Operation, RecordEdit, guest_ends, live, power, stop};
@@ -57,6 +57,9 @@ impl<'w> Planning<'_, 'w> {
                 Some(Request::PauseDomain { .. }) => (Action::Change, Effect::Pause),
                 _ => (Action::Change, Effect::Live),
             };
+            if let Some(why) = &operation.unwritten {
+                self.report.stalled(STATE_UNWRITABLE, unwritten(&operation.what, why));
+            }
             let draft = self.draft(Rank::Change, action, effect).reason("an operation works on it");
             let draft = draft.waiting(format!("{} is under way", operation.what));
             self.drafts.push(draft);

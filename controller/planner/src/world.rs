@@ -2,7 +2,7 @@
 
 use crate::cores::Topology;
 use crate::record::{Grant, Grants, OverBudget, PartitionRecord, VmRecord};
-use crate::{ObjectKind, ObjectRef, Observed, observed::UnderWay};
+use crate::{ObjectKind, ObjectRef, Observed, Trail, observed::UnderWay};
 use protocol::{Cpupool, Domain, DomainState, Hypervisor, Lock, Observation, Reading};
 use schema::desired::Desired;
 use std::cell::OnceCell;
@@ -49,6 +49,12 @@ impl<'a> World<'a> {
     /// The commit in force.
     pub(crate) fn commit(&self) -> Option<String> {
         self.observed.accepted.as_ref().map(|commit| commit.id.clone())
+    }
+
+    /// Who is behind what the commit in force brings about.
+    pub(crate) fn trail(&self) -> Trail {
+        let author = self.observed.accepted.as_ref().map(|commit| commit.author.clone());
+        Trail { author: author.filter(|author| !author.is_empty()), approved: None }
     }
 
     pub(crate) fn host(&self) -> ObjectRef {
@@ -150,7 +156,7 @@ impl<'a> World<'a> {
 
     /// A person's approval of an item, while it lasts.
     pub(crate) fn approval(&self, item: &str) -> Option<&'a crate::record::Approval> {
-        self.observed.records.approvals.get(item).filter(|approval| approval.expires > self.observed.now)
+        self.observed.records.approvals.get(item).filter(|approval| approval.is_good(self.observed.now))
     }
 
     /// What a domain is called in messages.

@@ -101,6 +101,7 @@ fn with_gaps(mut observed: Observed, gaps: &Gaps) -> Observed {
             what: "something".to_owned(),
             since: observed.now,
             request: None,
+            unwritten: None,
         })
         .collect();
     observed

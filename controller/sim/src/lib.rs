@@ -16,7 +16,6 @@ mod build;
 mod calls;
 mod cpupool;
 mod description;
-mod devices;
 mod domain;
 mod event;
 mod fault;

@@ -22,6 +22,9 @@ pub struct World {
     /// What the host is made of. Files, bridges and guests may be changed at any time.
     pub host: HostFile,
     pub(crate) now_ms: u64,
+    /// How much dom0's wall clock is ahead of the true one, in seconds.
+    #[serde(default)]
+    pub(crate) clock_skew_s: i64,
     pub(crate) boots: u32,
     pub(crate) pools: BTreeMap<u32, Pool>,
     /// A pCPU whose removal Xen has begun and not finished.
@@ -102,9 +105,6 @@ pub struct Vcpu {
     pub online: bool,
     /// Hard affinity as it was set, also where it does not meet the cpupool.
     pub hard: CpuSet,
-    /// Soft affinity; `None`: all pCPUs.
-    #[serde(default)]
-    pub soft: Option<CpuSet>,
 }
 
 /// A domain in xenstore.
@@ -150,6 +150,7 @@ impl World {
         let mut world = Self {
             host,
             now_ms: 0,
+            clock_skew_s: 0,
             boots: 0,
             pools: BTreeMap::new(),
             moving_cpu: None,
@@ -165,6 +166,11 @@ impl World {
         };
         world.boot(|_| true, |_| true)?;
         Ok(world)
+    }
+
+    /// How much dom0's wall clock is ahead of the true one, in seconds ([`crate::Event::ClockSet`]).
+    pub fn clock_skew_s(&self) -> i64 {
+        self.clock_skew_s
     }
 
     /// Milliseconds of virtual time since the host was described.
@@ -253,7 +259,7 @@ impl World {
             pauses: 0,
             shutdown: None,
             dying_until_ms: None,
-            vcpus: (0..dom0.vcpus).map(|vcpu| Vcpu { online: true, hard: hard(vcpu), soft: None }).collect(),
+            vcpus: (0..dom0.vcpus).map(|vcpu| Vcpu { online: true, hard: hard(vcpu) }).collect(),
             sched: Sched { weight: DEFAULT_WEIGHT, cap: 0 },
             current_kib: dom0.memory_kib,
             overhead_kib: 0,
@@ -321,7 +327,6 @@ pub(crate) mod rc {
     pub(crate) const NOMEM: i32 = -5;
     pub(crate) const INVAL: i32 = -6;
     pub(crate) const TIMEDOUT: i32 = -9;
-    pub(crate) const DEVICE_EXISTS: i32 = -17;
     pub(crate) const DOMAIN_NOTFOUND: i32 = -21;
 }
 

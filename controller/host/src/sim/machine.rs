@@ -3,6 +3,7 @@
 //! A worker does its calls in the moment in which it has its locks, and ends when they would have taken their time: until then its object is
 //! busy, whoever runs the daemon. It writes its outcome itself, as a process of its own.
 
+use crate::Moment;
 use crate::store::Disk;
 use jiff::{SignedDuration, Timestamp};
 use protocol::{Failure, FailureKind, Lock, Outcome, Request, Took};
@@ -192,6 +193,18 @@ impl Machine {
 
     pub(super) fn forget_said(&mut self, id: Uuid) {
         self.said.remove(&id);
+    }
+
+    /// The moment as dom0's clocks tell it. The one that nobody sets is virtual time itself.
+    pub fn moment(&self) -> Moment {
+        let skew = SignedDuration::from_secs(self.state.world.clock_skew_s());
+        let at = self.now().checked_add(skew).unwrap_or(Timestamp::MAX);
+        Moment { at, up_ms: self.state.world.now_ms() }
+    }
+
+    /// When the wall clock, as it goes now, tells this moment, by the clock that nobody has set.
+    pub fn unset(&self, at: Timestamp) -> Timestamp {
+        at.checked_sub(SignedDuration::from_secs(self.state.world.clock_skew_s())).unwrap_or(at)
     }
 
     fn now(&self) -> Timestamp {

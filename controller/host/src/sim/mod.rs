@@ -4,11 +4,11 @@ mod machine;
 
 pub use machine::{Machine, SimError, Watch};
 
+use crate::clock::Watched;
 use crate::observe::{on_disk, unknown};
 use crate::operations::{self, End, Fate, Started, Workers};
 use crate::store::{OrderFile, Store};
-use crate::{Clock, Host, Interest, StartError, Waker};
-use jiff::Timestamp;
+use crate::{Clock, Host, Interest, Moment, StartError, Waker};
 use planner::observed::{Dom0Facts, FileFact};
 use planner::{Item, Observed};
 use protocol::{Failure, FailureKind, Reading, Request};
@@ -36,6 +36,7 @@ pub struct SimHost {
     store: Arc<Store>,
     machine: Shared,
     clock: Clock,
+    watched: Watched,
     waker: Waker,
 }
 
@@ -43,7 +44,7 @@ impl SimHost {
     /// Takes a machine over, as a daemon that starts on it.
     pub fn new(settings: SimSettings, store: Arc<Store>, machine: Shared, clock: Clock, waker: Waker) -> Self {
         lock(&machine).daemon_starts();
-        Self { settings, store, machine, clock, waker }
+        Self { settings, store, machine, clock, watched: Watched::default(), waker }
     }
 
     /// Keeps virtual time in step with the clock, and calls the waker when a guest ends or an operation does: what a scenario does by hand.
@@ -52,7 +53,7 @@ impl SimHost {
         let (machine, clock, waker) = (Arc::downgrade(&self.machine), Arc::clone(&self.clock), Arc::clone(&self.waker));
         let live = move || {
             while let Some(machine) = machine.upgrade() {
-                if lock(&machine).advance(clock()) {
+                if lock(&machine).advance(clock().at) {
                     waker();
                 }
                 drop(machine);
@@ -82,9 +83,9 @@ impl SimHost {
 
 impl Host for SimHost {
     fn observe(&mut self, interest: &Interest) -> Observed {
-        let now = (self.clock)();
         let mut machine = lock(&self.machine);
-        machine.advance(now);
+        machine.advance((self.clock)().at);
+        let now = machine.moment();
         let under_way = operations::take_in(&self.store, &mut *machine, now);
         let on_disk = on_disk(&self.store, under_way);
         let xen = match machine.world().observe() {
@@ -100,14 +101,14 @@ impl Host for SimHost {
             files_complete: true,
             memory_reserve_kib: self.settings.memory_reserve_kib,
         };
-        on_disk.with(&self.store, now, xen, dom0, interest)
+        on_disk.with(&self.store, (now.at, self.watched.look(now)), xen, dom0, interest)
     }
 
     fn start(&mut self, item: &Item) -> Result<(), StartError> {
-        let now = (self.clock)();
         let started = {
             let mut machine = lock(&self.machine);
-            machine.advance(now);
+            machine.advance((self.clock)().at);
+            let now = machine.moment();
             operations::start(&self.store, &mut *machine, item, now)?
         };
         if started == Started::Finished {
@@ -127,7 +128,7 @@ impl Workers for Machine {
         Ok(())
     }
 
-    fn fate(&mut self, store: &Store, order: &OrderFile, _now: Timestamp) -> Fate {
+    fn fate(&mut self, store: &Store, order: &OrderFile, _now: Moment) -> Fate {
         if self.is_working(order.id) {
             return Fate::Working;
         }

@@ -54,7 +54,7 @@ impl Store {
         }
         match before {
             Some(_) => self.replace(&path, record)?,
-            None => self.make_folder(record)?,
+            None => self.noticed(&path, self.make_folder(record))?,
         }
         let former = before.map(|before| before.name).filter(|name| *name != record.name);
         self.link_name(record, former.as_ref());

@@ -23,14 +23,19 @@ pub enum DiskFault {
     KillAfter(u64),
     /// Every changing step from now on fails for this reason, until [`MemoryDisk::relieve`].
     Refuse(io::ErrorKind),
+    /// The same, after this many changing steps.
+    RefuseAfter(u64, io::ErrorKind),
 }
 
 struct Tree {
     nodes: BTreeMap<u64, Node>,
     next: u64,
+    /// Names that changed since a directory was synchronised: what each stood for before.
+    history: Vec<Vec<(u64, String, Option<u64>)>>,
     steps: u64,
     kill_at: Option<u64>,
-    refuse: Option<io::ErrorKind>,
+    /// From this step on, for this reason.
+    refuse: Option<(u64, io::ErrorKind)>,
     locks: BTreeSet<PathBuf>,
     /// Counts revivals: a lock of an earlier process is void.
     life: u64,
@@ -50,7 +55,8 @@ impl Default for MemoryDisk {
         let root = Node::Dir { now: BTreeMap::new(), durable: BTreeMap::new() };
         let nodes = BTreeMap::from([(ROOT, root)]);
         let locks = BTreeSet::new();
-        let tree = Tree { nodes, next: ROOT + 1, steps: 0, kill_at: None, refuse: None, locks, life: 0 };
+        let tree =
+            Tree { nodes, next: ROOT + 1, history: Vec::new(), steps: 0, kill_at: None, refuse: None, locks, life: 0 };
         Self { tree: Arc::new(Mutex::new(tree)), other: false }
     }
 }
@@ -72,7 +78,8 @@ impl MemoryDisk {
         let mut tree = self.tree();
         match fault {
             DiskFault::KillAfter(steps) => tree.kill_at = Some(tree.steps + steps),
-            DiskFault::Refuse(kind) => tree.refuse = Some(kind),
+            DiskFault::Refuse(kind) => tree.refuse = Some((tree.steps, kind)),
+            DiskFault::RefuseAfter(steps, kind) => tree.refuse = Some((tree.steps + steps, kind)),
         }
     }
 
@@ -112,6 +119,39 @@ impl MemoryDisk {
                 Node::Link => {}
             }
         }
+        self.tree().history.clear();
+        self.revive();
+    }
+
+    /// Cuts the power when a part of what was not synchronised had reached the disk all the same; `seed` says which. As on a file system with
+    /// a journal, names survive in the order in which they changed, and synchronising one directory takes all changes before it along;
+    /// of what was added to a file, any part may be there.
+    pub fn cut_power_midway(&self, seed: u64) {
+        let mut tree = self.tree();
+        let of = |count: usize| usize::try_from(seed).unwrap_or(usize::MAX) % (count + 1);
+        let lost = of(tree.history.len());
+        for _ in 0..lost {
+            for (dir, name, before) in tree.history.pop().into_iter().flatten().rev() {
+                let Some(Node::Dir { now, .. }) = tree.nodes.get_mut(&dir) else { continue };
+                match before {
+                    Some(inode) => drop(now.insert(name, inode)),
+                    None => drop(now.remove(&name)),
+                }
+            }
+        }
+        tree.history.clear();
+        for node in tree.nodes.values_mut() {
+            match node {
+                Node::Dir { now, durable } => durable.clone_from(now),
+                Node::File { now, durable, version } if now != durable => {
+                    *version += 1;
+                    now.truncate(durable.len() + of(now.len().saturating_sub(durable.len())));
+                    durable.clone_from(now);
+                }
+                Node::File { .. } | Node::Link => {}
+            }
+        }
+        drop(tree);
         self.revive();
     }
 
@@ -149,11 +189,22 @@ impl Tree {
 
     fn add(&mut self, path: &Path, node: Node) -> io::Result<u64> {
         let inode = self.next;
-        let (entries, name) = self.parent(path)?;
-        entries.insert(name, inode);
+        let change = self.point(path, Some(inode))?;
+        self.history.push(vec![change]);
         self.nodes.insert(inode, node);
         self.next += 1;
         Ok(inode)
+    }
+
+    /// Lets a name stand for something else; answers what it stood for.
+    fn point(&mut self, path: &Path, inode: Option<u64>) -> io::Result<(u64, String, Option<u64>)> {
+        let dir = self.find(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+        let (entries, name) = self.parent(path)?;
+        let before = match inode {
+            Some(inode) => entries.insert(name.clone(), inode),
+            None => entries.remove(&name),
+        };
+        Ok((dir, name, before))
     }
 
     fn is_dead(&self) -> bool {
@@ -165,7 +216,7 @@ impl Tree {
         if self.is_dead() && !other {
             return Err(killed());
         }
-        if let Some(kind) = self.refuse {
+        if let Some((_, kind)) = self.refuse.filter(|(from, _)| self.steps >= *from) {
             return Err(kind.into());
         }
         if !other {
@@ -182,7 +233,11 @@ impl Tree {
     }
 
     fn put(&mut self, other: bool, path: &Path, content: &[u8], keep: bool) -> io::Result<()> {
-        let alive = self.step(other)?;
+        let (alive, full) = match self.step(other) {
+            // What still fits is written.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => (false, Some(error)),
+            stepped => (stepped?, None),
+        };
         let inode = match self.find(path) {
             Ok(inode) => inode,
             Err(_) => self.add(path, Node::File { now: Vec::new(), durable: Vec::new(), version: 0 })?,
@@ -196,7 +251,7 @@ impl Tree {
         *version += 1;
         if !alive {
             now.extend_from_slice(&content[..content.len() / 2]);
-            return Err(killed());
+            return Err(full.unwrap_or_else(killed));
         }
         now.extend_from_slice(content);
         durable.clone_from(now);
@@ -258,10 +313,8 @@ impl Disk for MemoryDisk {
             {
                 return Err(io::ErrorKind::DirectoryNotEmpty.into());
             }
-            let (entries, name) = tree.parent(to)?;
-            entries.insert(name, inode);
-            let (entries, name) = tree.parent(from)?;
-            entries.remove(&name);
+            let changes = vec![tree.point(to, Some(inode))?, tree.point(from, None)?];
+            tree.history.push(changes);
             Ok(())
         })
     }
@@ -272,8 +325,8 @@ impl Disk for MemoryDisk {
             if tree.entries(inode).is_ok() {
                 return Err(io::ErrorKind::IsADirectory.into());
             }
-            let (entries, name) = tree.parent(path)?;
-            entries.remove(&name);
+            let change = tree.point(path, None)?;
+            tree.history.push(vec![change]);
             Ok(())
         })
     }
@@ -292,6 +345,7 @@ impl Disk for MemoryDisk {
             if let Some(Node::Dir { now, durable }) = tree.nodes.get_mut(&inode) {
                 durable.clone_from(now);
             }
+            tree.history.clear();
             Ok(())
         })
     }

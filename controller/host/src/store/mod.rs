@@ -26,12 +26,14 @@ mod journal;
 mod memory;
 mod orders;
 mod records;
+mod sum;
 mod trash;
+mod unwritable;
 
 pub use disk::{Disk, Lock, RealDisk, Stamp};
 pub(crate) use edit::Failed;
 pub use identity::Identity;
-pub use journal::{Entry, Event};
+pub use journal::{Entry, Event, JOURNAL_VERSION, Line};
 pub use memory::{DiskFault, MemoryDisk};
 pub use orders::OrderFile;
 
@@ -58,6 +60,8 @@ pub struct Store {
     disk: Arc<dyn Disk>,
     daemon: Mutex<Option<Lock>>,
     cache: Mutex<records::Cache>,
+    journal: Mutex<journal::End>,
+    unwritable: Mutex<unwritable::Unwritable>,
 }
 
 /// Why something could not be written (or, where the answer has no place for it, read). What was there before is still there.
@@ -130,7 +134,14 @@ fn advice(error: &io::Error) -> &'static str {
 impl Store {
     /// Looks at a host's state without touching it. [`Store::lock`] makes it writable.
     pub fn open(place: Place, disk: Arc<dyn Disk>) -> Self {
-        Self { place, disk, daemon: Mutex::default(), cache: Mutex::default() }
+        Self {
+            place,
+            disk,
+            daemon: Mutex::default(),
+            cache: Mutex::default(),
+            journal: Mutex::default(),
+            unwritable: Mutex::default(),
+        }
     }
 
     /// Becomes the one daemon of the host: takes the lock, makes the directories, and pins the host's name where it is not pinned yet.
@@ -158,7 +169,7 @@ impl Store {
             self.make_dirs(&state.join(name))?;
         }
         self.pin_host()?;
-        for mended in [self.make_names_durable(), self.mend_journal(), self.mend_links()] {
+        for mended in [self.make_names_durable(), self.find_journal_end(), self.mend_links()] {
             if let Err(error) = mended {
                 tracing::warn!("{}", error.chain());
             }
@@ -202,6 +213,10 @@ impl Store {
     /// Replaces a file: a new file beside it, synchronised, renamed into place, and the directory synchronised.
     fn replace<T: Serialize>(&self, path: &Path, content: &T) -> Result<(), StoreError> {
         self.must_be_locked()?;
+        self.noticed(path, self.put_in_place(path, content))
+    }
+
+    fn put_in_place<T: Serialize>(&self, path: &Path, content: &T) -> Result<(), StoreError> {
         let fresh = fresh_path(path);
         self.write_fresh(&fresh, content)?;
         if let Err(source) = self.disk.rename(&fresh, path) {
@@ -212,10 +227,9 @@ impl Store {
     }
 
     fn write_fresh<T: Serialize>(&self, fresh: &Path, content: &T) -> Result<(), StoreError> {
-        let mut text =
-            serde_json::to_vec_pretty(content).map_err(|error| disk_error("write", fresh, io::Error::other(error)))?;
-        text.push(b'\n');
-        self.disk.write(fresh, &text).map_err(|source| {
+        let text = serde_json::to_string_pretty(content)
+            .map_err(|error| disk_error("write", fresh, io::Error::other(error)))?;
+        self.disk.write(fresh, sum::sealed(text).as_bytes()).map_err(|source| {
             // A full disk must not stay full because of us.
             let _ = self.disk.remove(fresh);
             disk_error("write", fresh, source)
@@ -227,8 +241,10 @@ impl Store {
         self.must_be_locked()?;
         match self.disk.remove(path) {
             Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(disk_error("remove", path, source)),
-            Ok(()) => self.sync_parent(path),
+            removed => {
+                let removed = removed.map_err(|source| disk_error("remove", path, source));
+                self.noticed(path, removed.and_then(|()| self.sync_parent(path)))
+            }
         }
     }
 

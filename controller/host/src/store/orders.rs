@@ -2,7 +2,7 @@
 
 use super::{Store, StoreError};
 use jiff::Timestamp;
-use planner::{Action, ObjectRef, Operation, Work};
+use planner::{Action, ObjectRef, Operation, Trail, Work};
 use protocol::{Outcome, Reading};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -27,6 +27,12 @@ pub struct OrderFile {
     pub reason: String,
     /// When it was started.
     pub since: Timestamp,
+    /// The same in milliseconds that the host had run; `None` in orders of an earlier pinfold. A worker that lives was started in this boot.
+    #[serde(default)]
+    pub up_ms: Option<u64>,
+    /// Who is behind it.
+    #[serde(default)]
+    pub trail: Trail,
     /// The edits and the work.
     pub operation: Operation,
 }

@@ -1,6 +1,6 @@
 //! Reading records: present, absent and unknown are three different answers.
 
-use super::{Disk, Stamp, Store, StoreError, disk_error, held};
+use super::{Disk, Stamp, Store, StoreError, disk_error, held, sum};
 use planner::record::{Approval, PartitionRecord, RECORD_VERSION, Records, VmRecord};
 use protocol::{Cause, Reading};
 use serde::Deserialize;
@@ -149,6 +149,12 @@ fn read_versioned<T: DeserializeOwned>(disk: &dyn Disk, path: &Path) -> Option<R
             "RecordNewer",
             format!(
                 "`{shown}` was written by a newer pinfold (version {version}, this one reads {RECORD_VERSION}): install the newer one"
+            ),
+        ),
+        (_, Ok(_)) if !sum::is_whole(&text) => Reading::unknown(
+            "RecordTorn",
+            format!(
+                "`{shown}` is not as it was written (its `sha256` differs): restore it from a backup; whoever changed it by hand takes that line out"
             ),
         ),
         (_, Ok(parsed)) => Reading::Known(parsed),

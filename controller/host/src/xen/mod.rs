@@ -9,6 +9,7 @@ mod worker;
 
 pub use deadlines::Deadlines;
 
+use crate::clock::Watched;
 use crate::dom0::Eyes;
 use crate::observe::on_disk;
 use crate::operations::{self, Started};
@@ -35,6 +36,7 @@ pub struct Settings {
 pub struct XenHost {
     store: Arc<Store>,
     clock: Clock,
+    watched: Watched,
     waker: Waker,
     eyes: Eyes,
     serve: Serve,
@@ -59,6 +61,7 @@ impl XenHost {
         Self {
             store,
             clock,
+            watched: Watched::default(),
             eyes: Eyes::new(allow_paths, memory_reserve_kib),
             serve: Serve::new(worker.clone(), Arc::clone(&waker), deadlines.answer),
             children: Children::new(worker, Arc::clone(&waker), deadlines),
@@ -76,7 +79,7 @@ impl Host for XenHost {
         let mut paths = operations::recorded_paths(&on_disk.records);
         paths.extend(interest.paths.iter().cloned());
         let dom0 = self.eyes.look(&paths);
-        on_disk.with(&self.store, now, xen, dom0, interest)
+        on_disk.with(&self.store, (now.at, self.watched.look(now)), xen, dom0, interest)
     }
 
     fn start(&mut self, item: &Item) -> Result<(), StartError> {

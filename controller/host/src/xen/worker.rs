@@ -3,14 +3,13 @@
 //! The worker's standard error is a file that the daemon locked before the worker was born. A lock of that kind belongs to the open file
 //! description, which both share: it is held exactly as long as the worker (or a child that it left) lives, with no gap at its birth.
 
-use crate::Waker;
 use crate::operations::{End, Fate, Workers};
 use crate::store::{OrderFile, Store};
 use crate::xen::adopted;
 use crate::xen::deadlines::Deadlines;
 use crate::xen::launch::Launch;
 use crate::xen::lines::lines;
-use jiff::Timestamp;
+use crate::{Moment, Waker};
 use protocol::{Failure, FailureKind, Hello, Order, Outcome, PROTOCOL, Reading, Request};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
@@ -57,9 +56,13 @@ impl Children {
     }
 
     /// Nobody watches a worker of another daemon: each look at it does what watching it would do.
-    fn press(&mut self, order: &OrderFile, talk: &Path, now: Timestamp) {
+    fn press(&mut self, order: &OrderFile, talk: &Path, now: Moment) {
         let Some(allowed) = order.request().map(self.deadlines.operation) else { return };
-        let worked = Duration::try_from(now.duration_since(order.since)).unwrap_or_default();
+        // An order of an earlier pinfold has nothing but the wall clock.
+        let worked = match order.up_ms {
+            Some(since) => Duration::from_millis(now.up_ms.saturating_sub(since)),
+            None => Duration::try_from(now.at.duration_since(order.since)).unwrap_or_default(),
+        };
         let signal = match worked {
             _ if worked < allowed => return,
             _ if worked < allowed + self.deadlines.grace => Signal::TERM,
@@ -97,7 +100,7 @@ impl Workers for Children {
         Ok(())
     }
 
-    fn fate(&mut self, store: &Store, order: &OrderFile, now: Timestamp) -> Fate {
+    fn fate(&mut self, store: &Store, order: &OrderFile, now: Moment) -> Fate {
         if self.mine.contains(&order.id) {
             // Kept until the order is gone: when it cannot be written down now, the same end is told again.
             let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).get(&order.id).cloned();

@@ -8,6 +8,9 @@ use schema::units::Name;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
+/// Who writes all commits.
+pub const AUTHOR: &str = "Ada <ada@example.org>";
+
 pub fn accept(
     store: &Store,
     old: Option<&Desired>,
@@ -32,7 +35,10 @@ pub fn accept(
                 grants.over_budget = None;
             }
             for (uuid, name) in objects(old).into_iter().filter(|(uuid, _)| !uuids.contains_key(uuid)) {
-                grants.removed.insert(uuid, Grant { name, commit: commit.to_owned(), at: now });
+                grants.removed.insert(
+                    uuid,
+                    Grant { name, commit: commit.to_owned(), at: now, author: Some(AUTHOR.to_owned()), approved: None },
+                );
             }
         }
     }

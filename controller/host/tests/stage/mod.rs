@@ -7,7 +7,7 @@ mod laws;
 mod summary;
 
 use host::store::{Disk, DiskFault, Event as Journaled, MemoryDisk};
-use host::{Host, Interest, Machine, PassReport, Place, Shared, SimHost, SimSettings, Store};
+use host::{Host, Interest, Machine, Moment, PassReport, Place, Shared, SimHost, SimSettings, Store};
 use jiff::{SignedDuration, Timestamp};
 use planner::observed::AcceptedCommit;
 use protocol::Reading;
@@ -71,7 +71,7 @@ impl Stage {
         self.commits += 1;
         let id = format!("{:040}", self.commits);
         loop {
-            let (old, now) = (self.desired.clone(), self.now());
+            let (old, now) = (self.desired.clone(), self.wall());
             let store = Arc::clone(self.daemon().store());
             let accepted = accept::accept(&store, old.as_ref(), &desired, &id, now);
             drop(store);
@@ -95,7 +95,7 @@ impl Stage {
             item.object.to_string() == object && matches!(item.disposition, planner::Disposition::Held { .. })
         });
         let item = held.unwrap_or_else(|| panic!("nothing is held for {object}")).id.clone();
-        let now = self.now();
+        let now = self.wall();
         let expires = now.checked_add(SignedDuration::from_hours(1)).unwrap();
         let approval =
             planner::record::Approval { actor: "ada".to_owned(), reason: "test".to_owned(), at: now, expires };
@@ -150,8 +150,9 @@ impl Stage {
             }
             let again = refused.then(|| self.now().checked_add(SignedDuration::from_secs(1)).unwrap());
             let next = self.machine.lock().unwrap().next();
-            let Some(next) = next.into_iter().chain(report.plan.due).chain(again).min().filter(|next| *next <= until)
-            else {
+            // Plans speak of the wall clock, which may have been set.
+            let due = report.plan.due.map(|due| self.machine.lock().unwrap().unset(due));
+            let Some(next) = next.into_iter().chain(due).chain(again).min().filter(|next| *next <= until) else {
                 self.set_clock(until);
                 return passes;
             };
@@ -204,7 +205,7 @@ impl Stage {
         }
         let settings = SimSettings { allow_paths: vec!["/srv".to_owned()], memory_reserve_kib: 128 * 1024 };
         let clock = Arc::clone(&self.clock);
-        let clock = Arc::new(move || *clock.lock().unwrap());
+        let clock = Arc::new(move || Moment { at: *clock.lock().unwrap(), up_ms: 0 });
         self.daemon = Some(SimHost::new(settings, store, Arc::clone(&self.machine), clock, Arc::new(|| {})));
     }
 
@@ -246,11 +247,16 @@ impl Stage {
         *self.clock.lock().unwrap()
     }
 
+    /// The time as dom0's clock tells it.
+    pub fn wall(&self) -> Timestamp {
+        self.machine.lock().unwrap().moment().at
+    }
+
     pub fn interest(&self) -> Interest {
         let accepted = (self.commits > 0).then(|| AcceptedCommit {
             id: format!("{:040}", self.commits),
             subject: format!("commit {}", self.commits),
-            author: "Ada <ada@example.org>".to_owned(),
+            author: accept::AUTHOR.to_owned(),
             at: "2026-01-01T00:00:00Z".parse().unwrap(),
         });
         Interest::of(self.desired.as_ref(), accepted)

@@ -1,7 +1,7 @@
 //! Workers that hang: each is made to end, whoever started it, and what became of it is said.
 
 use super::{SERVE, SUCCEED, Scene, item, last_end, run_within, unknown};
-use host::{Clock, Deadlines, Host, Interest, system_clock};
+use host::{Clock, Deadlines, Host, Interest, Moment, system_clock};
 use jiff::SignedDuration;
 use protocol::FailureKind;
 use std::path::Path;
@@ -64,10 +64,13 @@ fn a_worker_that_ends_well_when_told_to_end_has_done_its_work() {
     assert_eq!(run_within(&scene, impatient()), None);
 }
 
-/// As the clock says when the worker of a dead daemon has worked for so long.
+/// As the clock that nobody sets says when the worker of a dead daemon has worked for so long.
 fn later(by: SignedDuration) -> Clock {
     let clock = system_clock();
-    Arc::new(move || clock() + by)
+    Arc::new(move || {
+        let now = clock();
+        Moment { up_ms: now.up_ms + u64::try_from(by.as_millis()).unwrap(), ..now }
+    })
 }
 
 #[test]

@@ -102,6 +102,7 @@ fn item() -> Item {
         cause: Cause::Drift,
         changes: Vec::new(),
         reason: "test".to_owned(),
+        trail: planner::Trail::default(),
         operation: Some(Operation {
             before: Vec::new(),
             work: Work::Xen(Box::new(Request::FeedPool0 { cpus: CpuSet::from_iter([1]) })),

@@ -87,10 +87,28 @@ pub fn plan(snapshot: &Snapshot) -> PlanDocument {
     }
 }
 
-/// `/v1/events`: the newest `limit`, of one object or all.
-pub fn events(journal: Vec<Event>, object: Option<(ObjectKind, &str)>, limit: usize, now: Timestamp) -> EventList {
+/// Which events are wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// Only those of one object.
+    pub object: Option<(ObjectKind, &'a str)>,
+    /// Only those after this number.
+    pub after: Option<u64>,
+    /// Only those from this moment on.
+    pub since: Option<Timestamp>,
+    /// The newest so many.
+    pub limit: usize,
+}
+
+/// `/v1/events`.
+pub fn events(mut journal: Vec<Event>, wanted: &Wanted, now: Timestamp) -> EventList {
+    let Wanted { object, after, since, limit } = *wanted;
+    // Whoever goes on from a number has seen what was before it, lines without a number among them.
+    let last = journal.last().map_or(0, |event| event.seq);
+    journal.retain(|event| after.is_none_or(|after| event.seq > after));
+    journal.retain(|event| since.is_none_or(|since| event.at >= since));
     let object = object.map(|(kind, name)| ObjectRef { kind, name: name.to_owned(), uuid: None });
-    EventList { head: Head::of("EventList"), now, items: events_of(journal, object.as_ref(), limit) }
+    EventList { head: Head::of("EventList"), now, last, items: events_of(journal, object.as_ref(), limit) }
 }
 
 fn events_of(journal: Vec<Event>, object: Option<&ObjectRef>, limit: usize) -> Vec<Event> {
@@ -200,6 +218,8 @@ mod tests {
             host: "xen1".parse().unwrap(),
             pool_id: None,
             now: at(100),
+            uptime: None,
+            unwritable: None,
             xen: protocol::Reading::unknown("XenstoreLost", "xenstored does not answer"),
             dom0: planner::observed::Dom0Facts::default(),
             records: planner::record::Records::default(),

@@ -4,7 +4,7 @@ use super::access::Sockets;
 use super::documents;
 use super::view::{AcceptHistoryCall, Answer, ApproveCall, Head};
 use crate::metrics;
-use crate::reconcile::{Event, Snapshot, Verb, VerbCall, Wake};
+use crate::reconcile::{self, Event, Snapshot, Verb, VerbCall, Wake};
 use axum::Router;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::{Json, Path, Query, State};
@@ -171,9 +171,9 @@ async fn inventory(State(api): State<Api>) -> Result<Response, Refusal> {
 async fn journal(api: &Api) -> Result<Vec<Event>, Refusal> {
     let store = Arc::clone(&api.store);
     let refused = |message| Refusal(StatusCode::INTERNAL_SERVER_ERROR, message);
-    let entries = tokio::task::spawn_blocking(move || store.journal_tail(JOURNAL_ENTRIES)).await;
+    let entries = tokio::task::spawn_blocking(move || store.journal_lines(JOURNAL_ENTRIES)).await;
     let entries = entries.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(error.chain()))?;
-    Ok(entries.into_iter().map(Event::from).collect())
+    Ok(reconcile::events(entries))
 }
 
 #[derive(Deserialize)]
@@ -181,13 +181,21 @@ struct EventsQuery {
     kind: Option<String>,
     name: Option<String>,
     limit: Option<usize>,
+    /// Only those after this number.
+    after: Option<u64>,
+    /// Only those from this moment on.
+    since: Option<Timestamp>,
 }
 
 async fn events(State(api): State<Api>, Query(query): Query<EventsQuery>) -> Result<Response, Refusal> {
     let kind = query.kind.as_deref().map(kind).transpose()?;
-    let object = kind.zip(query.name.as_deref());
-    let limit = query.limit.unwrap_or(100);
-    Ok(Json(documents::events(journal(&api).await?, object, limit, Timestamp::now())).into_response())
+    let wanted = documents::Wanted {
+        object: kind.zip(query.name.as_deref()),
+        after: query.after,
+        since: query.since,
+        limit: query.limit.unwrap_or(100),
+    };
+    Ok(Json(documents::events(journal(&api).await?, &wanted, Timestamp::now())).into_response())
 }
 
 async fn metrics_text(State(api): State<Api>) -> Result<Response, Refusal> {

@@ -235,6 +235,9 @@ pub struct EventList {
     pub head: Head,
     /// When this was said.
     pub now: Timestamp,
+    /// The number of the last event in the journal, wanted or not: what comes next is asked for by `after`.
+    #[serde(default)]
+    pub last: u64,
     /// Oldest first.
     pub items: Vec<Event>,
 }

@@ -6,7 +6,7 @@ use super::journal::{Note, Reason, note};
 use super::snapshot::{Counts, Snapshot};
 use super::verb::{Verb, VerbCall};
 use crate::source::{self, CommitId, Mirror, Permit, Settings, Watcher};
-use host::{Clock, Host, Starts, Store, start_due};
+use host::{Clock, Host, StartError, Starts, Store, start_due};
 use jiff::{SignedDuration, Timestamp};
 use planner::record::Approval;
 use planner::{Condition, ConditionKind, Disposition, Item, ObjectRef, Observed, Plan, Truth};
@@ -56,7 +56,7 @@ pub struct Driver {
     started: Timestamp,
     counts: Counts,
     /// Items that could not be started in the last pass, and why.
-    not_started: BTreeMap<ObjectRef, String>,
+    not_started: BTreeMap<ObjectRef, StartError>,
     is_failing: bool,
     last_pass: Duration,
 }
@@ -64,7 +64,7 @@ pub struct Driver {
 impl Driver {
     /// Reads the accepted commit; touches nothing.
     pub fn new(parts: Parts) -> Self {
-        let now = (parts.clock)();
+        let now = (parts.clock)().at;
         let store = Arc::clone(parts.host.store());
         let conditions = Conditions::open(&store.place().state.join("conditions.json"));
         let in_force = InForce::read(&parts.mirror, &parts.settings, now);
@@ -92,11 +92,12 @@ impl Driver {
     /// One pass. Answers how long nothing more is to be done, unless something wakes the loop.
     pub fn pass(&mut self) -> Duration {
         let began = Instant::now();
-        let now = (self.parts.clock)();
+        let now = (self.parts.clock)().at;
         self.take_verbs(now);
         self.take_source(now);
         let observed = Arc::new(self.parts.host.observe(&self.in_force.interest()));
         let plan = Arc::new(planner::plan(self.in_force.desired(), &observed));
+        self.notice_clock(&observed);
         self.publish(&observed, &plan);
         self.start(&plan, observed.now);
         self.last_pass = began.elapsed();
@@ -127,7 +128,7 @@ impl Driver {
             Err(why) => (Reason::ConfigRefused, format!("the configuration in force stays: {why}")),
         };
         let actor = Some("SIGHUP".to_owned());
-        self.note((self.parts.clock)(), [Note { object: None, reason, message, actor }]);
+        self.note((self.parts.clock)().at, [Note { object: None, reason, message, actor }]);
     }
 
     fn take_source(&mut self, now: Timestamp) {
@@ -203,12 +204,31 @@ impl Driver {
         Ok((Some(item.object.clone()), format!("approved: {} {}", planner::render::doing(item.action), item.object)))
     }
 
+    /// Tells of a wall clock that was set: times in the journal and in conditions do not go on from those before.
+    fn notice_clock(&self, observed: &Observed) {
+        let before = self.snapshot().map(|snapshot| (snapshot.observed.now, snapshot.observed.uptime));
+        let (Some((then, Some(was))), Some(is)) = (before, observed.uptime) else { return };
+        if is.steady_ms >= was.steady_ms {
+            return;
+        }
+        let ran = SignedDuration::from_millis(i64::try_from(is.ms.saturating_sub(was.ms)).unwrap_or(i64::MAX));
+        let by = observed.now.duration_since(then).saturating_sub(ran);
+        let message = format!(
+            "the wall clock was set {} by {:#}; guests that were asked to power off keep their time, and for a day nothing is purged from the trash",
+            if by.is_negative() { "back" } else { "forwards" },
+            SignedDuration::from_secs(by.as_secs()).abs()
+        );
+        self.note(observed.now, [Note::host(Reason::ClockSet, message)]);
+    }
+
     fn publish(&mut self, observed: &Arc<Observed>, plan: &Arc<Plan>) {
         let mut statuses = plan.objects.clone();
         for status in &mut statuses {
             if let Some(why) = self.not_started.get(&status.object) {
-                let (kind, reason) = (ConditionKind::Stalled, "NotStarted".to_owned());
-                status.conditions.push(Condition { kind, status: Truth::True, reason, message: why.clone() });
+                let (kind, reason) =
+                    (ConditionKind::Stalled, if why.unwritable { "StateUnwritable" } else { "NotStarted" });
+                let (reason, message) = (reason.to_owned(), why.to_string());
+                status.conditions.push(Condition { kind, status: Truth::True, reason, message });
             }
         }
         let commit = plan.commit.as_deref();
@@ -230,10 +250,9 @@ impl Driver {
         let Starts { started, start_errors } = start_due(&mut *self.parts.host, plan);
         self.counts.operations_started += started.len() as u64;
         self.counts.operations_refused += start_errors.len() as u64;
-        let not_started: BTreeMap<ObjectRef, String> =
-            start_errors.into_iter().map(|(object, error)| (object, error.to_string())).collect();
-        for (object, message) in not_started.iter().filter(|(object, why)| self.not_started.get(object) != Some(why)) {
-            let (object, message) = (Some(object.clone()), message.clone());
+        let not_started: BTreeMap<ObjectRef, StartError> = start_errors.into_iter().collect();
+        for (object, error) in not_started.iter().filter(|(object, why)| self.not_started.get(object) != Some(why)) {
+            let (object, message) = (Some(object.clone()), error.to_string());
             self.note(now, [Note { object, reason: Reason::NotStarted, message, actor: None }]);
         }
         self.not_started = not_started;
@@ -242,13 +261,12 @@ impl Driver {
     /// What was due before the observation is in the plan already: only what comes due after it shortens the wait.
     fn wait(&self, plan: &Plan, observed_at: Timestamp) -> Duration {
         let Some(due) = plan.due.filter(|due| *due > observed_at) else { return self.parts.interval };
-        let left = Duration::try_from(due.duration_since((self.parts.clock)())).unwrap_or_default();
+        let left = Duration::try_from(due.duration_since((self.parts.clock)().at)).unwrap_or_default();
         left.clamp(LEAST_WAIT, self.parts.interval.max(LEAST_WAIT))
     }
 
     fn note(&self, now: Timestamp, notes: impl IntoIterator<Item = Note>) {
-        let commit = self.in_force.commit().map(|commit| commit.id.as_str());
-        notes.into_iter().for_each(|one| note(&self.store, now, commit, one));
+        notes.into_iter().for_each(|one| note(&self.store, now, self.in_force.commit(), one));
     }
 }
 

@@ -5,13 +5,17 @@
 use host::store;
 use jiff::Timestamp;
 use planner::ObjectRef;
+use planner::observed::AcceptedCommit;
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// When it was noticed.
+    /// Its number in the journal: greater than that of every event before it, whatever the clock did. 0 in what an earlier pinfold wrote.
+    #[serde(default)]
+    pub seq: u64,
+    /// When it was noticed, by the wall clock. A line of the journal that cannot be read has number and time of the one before it.
     pub at: Timestamp,
     /// Whether somebody should look.
     pub severity: Severity,
@@ -23,8 +27,17 @@ pub struct Event {
     pub message: String,
     /// The commit behind it.
     pub commit: Option<String>,
-    /// Who did it, for verbs: `uid 0`.
+    /// Who wrote that commit: `Name <mail>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// The plan's item, for operations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<String>,
+    /// Who did it, for verbs; who allowed it, for an operation that was held: `uid 0`.
     pub actor: Option<String>,
+    /// Why it was allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
     /// How long it took, for the end of an operation on Xen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took: Option<Took>,
@@ -75,6 +88,8 @@ impl Note {
 pub enum Reason {
     /// The daemon started.
     DaemonStarted,
+    /// The wall clock was set.
+    ClockSet,
     /// The daemon's own configuration was read again.
     Configured,
     /// It was, and cannot be used.
@@ -113,8 +128,9 @@ pub enum Reason {
 
 impl Reason {
     /// Every sort, to find one by its word.
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::DaemonStarted,
+        Self::ClockSet,
         Self::Configured,
         Self::ConfigRefused,
         Self::CommitAccepted,
@@ -145,7 +161,8 @@ impl Reason {
             | Self::RestartPending
             | Self::Resolved
             | Self::Verb => Severity::Info,
-            Self::ConfigRefused
+            Self::ClockSet
+            | Self::ConfigRefused
             | Self::CommitRefused
             | Self::CommitUnreadable
             | Self::SourceFailing
@@ -160,41 +177,85 @@ impl Reason {
 }
 
 /// Writes a note to the journal and to the log. A full disk loses the line in the journal, not in the log.
-pub fn note(store: &store::Store, at: Timestamp, commit: Option<&str>, note: Note) {
+pub fn note(store: &store::Store, at: Timestamp, commit: Option<&AcceptedCommit>, note: Note) {
     let Note { object, reason, message, actor } = note;
+    let (commit, author) = commit.map(|commit| (commit.id.clone(), commit.author.clone())).unzip();
     let about = object.as_ref().map(ToString::to_string);
     match reason.severity() {
         Severity::Info => tracing::info!(object = about, ?reason, commit, actor, "{message}"),
         Severity::Warning => tracing::warn!(object = about, ?reason, commit, actor, "{message}"),
     }
     let event = store::Event::Noted { reason: format!("{reason:?}"), message, actor };
-    if let Err(error) = store.journal(&store::Entry { at, object, commit: commit.map(str::to_owned), event }) {
+    let author = author.filter(|author| !author.is_empty());
+    if let Err(error) = store.journal(&store::Entry { object, commit, author, ..store::Entry::new(at, event) }) {
         tracing::error!(error = error.chain(), "cannot write the journal");
     }
 }
 
+/// The events that lines of the journal tell, in their order.
+pub fn events(lines: Vec<store::Line>) -> Vec<Event> {
+    let (mut seq, mut at) = (0, Timestamp::UNIX_EPOCH);
+    let event = |line| {
+        let event = match line {
+            store::Line::Entry(entry) => Event::from(*entry),
+            store::Line::Unreadable { file, number, why } => Event {
+                seq,
+                message: format!("line {number} of `{}` cannot be read: {why}; the lines after it can", file.display()),
+                ..Event::blank(at, Severity::Warning, "JournalUnreadable")
+            },
+        };
+        (seq, at) = (event.seq, event.at);
+        event
+    };
+    lines.into_iter().map(event).collect()
+}
+
 impl From<store::Entry> for Event {
     fn from(entry: store::Entry) -> Self {
-        let store::Entry { at, object, commit, event } = entry;
-        let took = match event {
-            store::Event::Ended { took, .. } => took,
-            _ => None,
-        };
-        let took = took.map(|protocol::Took { total_ms, libxl_ms }| Took { total_ms, libxl_ms });
-        let (severity, reason, message, actor) = match event {
-            store::Event::Started { action, reason, .. } => {
-                (Severity::Info, format!("{action:?}Started"), reason, None)
+        let store::Entry { version: _, seq, at, object, commit, author, event } = entry;
+        let about = match event {
+            store::Event::Started { action, reason, item, approved, .. } => Self {
+                message: reason,
+                item: Some(item),
+                actor: approved.as_ref().map(|approved| approved.actor.clone()),
+                approval: approved.map(|approved| approved.reason),
+                ..Self::blank(at, Severity::Info, &format!("{action:?}Started"))
+            },
+            store::Event::Ended { action, failure: None, item, took, .. } => {
+                let took = took.map(|protocol::Took { total_ms, libxl_ms }| Took { total_ms, libxl_ms });
+                let message = took.map(duration).unwrap_or_default();
+                Self { message, item, took, ..Self::blank(at, Severity::Info, &format!("{action:?}Done")) }
             }
-            store::Event::Ended { action, failure: None, .. } => {
-                (Severity::Info, format!("{action:?}Done"), took.map(duration).unwrap_or_default(), None)
-            }
-            store::Event::Ended { action, failure: Some(failure), log, .. } => {
+            store::Event::Ended { action, failure: Some(failure), log, item, took, .. } => {
+                let took = took.map(|protocol::Took { total_ms, libxl_ms }| Took { total_ms, libxl_ms });
                 let last = log.last().map(|line| format!("\n{line}")).unwrap_or_default();
-                (Severity::Warning, format!("{action:?}Failed"), format!("{failure}{last}"), None)
+                let message = format!("{failure}{last}");
+                Self { message, item, took, ..Self::blank(at, Severity::Warning, &format!("{action:?}Failed")) }
             }
-            store::Event::Noted { reason, message, actor } => (severity_of(&reason), reason, message, actor),
+            store::Event::Noted { reason, message, actor } => {
+                Self { message, actor, ..Self::blank(at, severity_of(&reason), &reason) }
+            }
         };
-        Self { at, severity, object, reason, message, commit, actor, took }
+        Self { seq, object, commit, author, ..about }
+    }
+}
+
+impl Event {
+    fn blank(at: Timestamp, severity: Severity, reason: &str) -> Self {
+        Self {
+            seq: 0,
+            at,
+            severity,
+            object: None,
+            reason: reason.to_owned(),
+            message: String::new(),
+            commit: None,
+            author: None,
+            item: None,
+            actor: None,
+            approval: None,
+            took: None,
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub use conditions::{Conditions, word};
 pub use driver::{Driver, Parts};
 pub use in_force::InForce;
 pub(crate) use in_force::chain;
-pub use journal::{Event, Note, Reason, Severity, note};
+pub use journal::{Event, Note, Reason, Severity, events, note};
 pub use snapshot::{Counts, Snapshot};
 pub use verb::{Verb, VerbCall};
 pub use wake::{Wake, Woken, wake};

@@ -12,7 +12,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
-pub use events::events;
+pub use events::{event, events};
 pub use object::{describe, list, why, wide};
 pub use plan::plan;
 pub use source::{commit_line, source_lines};

@@ -108,6 +108,7 @@ fn a_status() -> Status {
             what: "create".to_owned(),
             since: at(3),
             request: None,
+            unwritten: None,
         }],
         held: 1,
         due: None,
@@ -128,19 +129,24 @@ fn held_item() -> Item {
         cause: Cause::Commit,
         changes: vec![Change { field: "spec.power".to_owned(), old: Some("running".to_owned()), new: None }],
         reason: "no manifest declares it any more".to_owned(),
+        trail: planner::Trail::default(),
         operation: None,
     }
 }
 
 fn detail(object: ObjectView) -> ObjectDetail {
     let event = |seconds, reason: &str, message: &str, severity| Event {
+        seq: 0,
         at: at(seconds),
         severity,
         object: Some(object.object.clone()),
         reason: reason.to_owned(),
         message: message.to_owned(),
         commit: Some(ACCEPTED.to_owned()),
+        author: None,
+        item: None,
         actor: None,
+        approval: None,
         took: None,
     };
     ObjectDetail {

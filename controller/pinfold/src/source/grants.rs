@@ -26,7 +26,13 @@ pub fn prepare(accept: &Accept, before: Option<&Grants>, now: Timestamp) -> Gran
         going.for_each(|object| drop(removed.remove(&object.uuid)));
     } else {
         for object in going {
-            let grant = Grant { name: object.name.clone(), commit: commit.to_owned(), at: now };
+            let grant = Grant {
+                name: object.name.clone(),
+                commit: commit.to_owned(),
+                at: now,
+                author: Some(accept.commit.author.clone()),
+                approved: None,
+            };
             // The same commit again, after a crash: the grant is as old as its first writing.
             if removed.get(&object.uuid).is_none_or(|old| old.commit != commit) {
                 removed.insert(object.uuid, grant);

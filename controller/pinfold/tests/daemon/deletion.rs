@@ -63,4 +63,44 @@ fn an_approved_removal_happens_and_only_that_one() {
     let events = site.json(&["events", "--limit", "1000", "-o", "json"]);
     let approval = events["items"].as_array().unwrap().iter().find(|event| event["reason"] == "Verb").unwrap();
     assert!(approval["actor"].as_str().unwrap().starts_with("uid "), "{approval}");
+    // Each of its steps names the commit, who wrote it, the item, and who allowed it.
+    let items = events["items"].as_array().unwrap();
+    let began: Vec<_> = items.iter().filter(|event| event["reason"] == "DeleteStarted").collect();
+    assert!(began.len() >= 2, "{events}");
+    for event in &began {
+        assert_eq!(event["commit"], commit.as_str(), "{event}");
+        assert_eq!(event["author"], "Alice <alice@example.org>", "{event}");
+        assert_eq!(event["item"], id, "{event}");
+        assert!(event["actor"].as_str().unwrap().starts_with("uid "), "{event}");
+        assert_eq!(event["approval"], "it is not needed", "{event}");
+    }
+    let numbers: Vec<u64> = items.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    let said = site.pinfold(&["events", "--for", "vm/web", "--since", "1h"]).out;
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains(&format!("item {id}; commit by Alice <alice@example.org>; approved by uid ")), "{said}");
+    assert!(said.contains(": it is not needed)"), "{said}");
+    assert_eq!(site.pinfold(&["events", "--since", "2099-01-01T00:00:00Z"]).out.lines().count(), 1, "the head alone");
+    assert_eq!(site.pinfold(&["events", "--since", "yesterday"]).code, 64);
+}
+
+#[test]
+fn events_can_be_followed() {
+    let site = Site::settled();
+    let mut watching = site.command(&["events", "--follow", "--limit", "1", "-o", "json"]);
+    let mut watching = watching.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let commit = site.commit("web retires", &[("vms/web.yaml".to_owned(), None)]);
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(watching.stdout.take().unwrap()));
+    let mut last = 0;
+    for line in lines {
+        let event: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let seq = event["seq"].as_u64().unwrap();
+        assert!(seq > last, "{event}");
+        last = seq;
+        if event["reason"] == "DeleteDone" && event["commit"] == commit.as_str() {
+            break;
+        }
+    }
+    watching.kill().unwrap();
+    watching.wait().unwrap();
 }

@@ -145,7 +145,7 @@ impl Site {
         self.path("pinfold.yaml").display().to_string()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pinfold"));
         // Nothing of the tester's own environment counts.
         command.env_clear().env("PINFOLD_SOCKET", self.path("pinfold.sock")).args(arguments);

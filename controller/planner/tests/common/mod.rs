@@ -4,7 +4,7 @@
 mod manifests;
 
 use jiff::{SignedDuration, Timestamp};
-use planner::observed::{AcceptedCommit, Dom0Facts, FileFact, INVENTORY_VERSION, Observed};
+use planner::observed::{AcceptedCommit, Dom0Facts, FileFact, INVENTORY_VERSION, Observed, Uptime};
 use planner::record::{Backoff, Grant, Records};
 use planner::{Disposition, Item, Plan, RecordEdit, Work, laws, plan};
 use protocol::{CpuSet, FailureKind, Reading, Request};
@@ -56,7 +56,8 @@ impl Stage {
     }
 
     pub fn now(&self) -> Timestamp {
-        self.epoch + SignedDuration::from_millis(i64::try_from(self.xen.now_ms()).unwrap())
+        let ran = SignedDuration::from_millis(i64::try_from(self.xen.now_ms()).unwrap());
+        self.epoch + ran + SignedDuration::from_secs(self.xen.clock_skew_s())
     }
 
     /// Accepts a commit: what it removes gets a grant, unless `over` says that these are too many.
@@ -78,7 +79,8 @@ impl Stage {
         grants.removed.retain(|uuid, _| !kept.contains(uuid));
         if grants.over_budget.is_none() {
             for (uuid, name) in before.filter(|(uuid, _)| !kept.contains(uuid)) {
-                let grant = Grant { name: name.clone(), commit: self.commit_id(), at: self.now() };
+                let (commit, at) = (self.commit_id(), self.now());
+                let grant = Grant { name: name.clone(), commit, at, author: None, approved: None };
                 grants.removed.insert(uuid, grant);
             }
         }
@@ -109,6 +111,8 @@ impl Stage {
             host: "xen1".parse().unwrap(),
             pool_id: Some(POOL.parse().unwrap()),
             now: self.now(),
+            uptime: Some(Uptime { ms: self.xen.now_ms(), steady_ms: self.xen.now_ms() }),
+            unwritable: None,
             xen: match self.xen.observe() {
                 Ok(observation) => Reading::Known(observation),
                 Err(failure) => Reading::unknown("XenstoreLost", failure.message),
@@ -202,7 +206,7 @@ impl Stage {
                     sets.push(placement.hard[0].clone());
                 }
             }
-            Request::SetAffinity { target, hard, .. } => {
+            Request::SetAffinity { target, hard } => {
                 if let Some(sets) = allowed.get_mut(&target.uuid) {
                     sets.push(hard[0].clone());
                 }
@@ -285,9 +289,9 @@ impl Stage {
     }
 
     fn next_moment(&self, plan: &Plan) -> Option<u64> {
-        let due = plan
-            .due
-            .map(|due| u64::try_from(due.duration_since(self.epoch).as_millis()).unwrap().max(self.xen.now_ms() + 1));
+        let due = plan.due.map(|due| {
+            u64::try_from(due.duration_since(self.now()).as_millis()).unwrap_or(0).max(1) + self.xen.now_ms()
+        });
         let waits = plan.items.iter().any(|item| matches!(item.disposition, Disposition::Waiting { .. }));
         let event = self.xen.next_event_ms().filter(|_| waits || due.is_some());
         due.into_iter().chain(event).min()

@@ -7,7 +7,6 @@
 mod bitmap;
 mod config;
 mod control;
-mod devices;
 pub(crate) mod domain;
 mod list;
 mod log;
@@ -16,7 +15,6 @@ mod store;
 pub(crate) use bitmap::Bitmap;
 pub(crate) use config::DomainConfig;
 pub(crate) use control::Control;
-pub(crate) use devices::Device;
 pub(crate) use domain::create_cpupool;
 pub(crate) use list::{List, Physinfo, uuid_of};
 pub(crate) use store::{Store, Watch, xenstored_answers};

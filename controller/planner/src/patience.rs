@@ -1,0 +1,48 @@
+//! How long a guest that was asked to power off has left, when the wall clock may have been set meanwhile.
+//!
+//! Whatever can destroy a running guest counts the time that the host has run, and nothing else. The wall clock decides only where its being
+//! wrong does no harm: a try made too early ([`Backoff::waits`](crate::record::Backoff::waits)), an approval that is void
+//! ([`Approval::is_good`](crate::record::Approval::is_good)). What stays in the trash is kept until both agree
+//! ([`crate::trash`]).
+
+use crate::record::{Stopping, UpSince};
+use crate::world::World;
+use jiff::{SignedDuration, Timestamp};
+
+/// Wall clocks that differ by less than this say the same: a moment that was announced stays as it was.
+const SAME: SignedDuration = SignedDuration::from_secs(2);
+
+/// What is left of the time that a guest was given.
+pub(crate) enum Left {
+    /// Until this moment, should nobody set the clock.
+    Until(Timestamp),
+    /// Nothing.
+    Over,
+    /// Nobody knows: it was measured by another clock. It is asked again, and has its whole time again.
+    Unknown,
+}
+
+/// The time now, by the clock that nobody sets.
+pub(crate) fn up(world: &World) -> Option<UpSince> {
+    world.observed.uptime.map(|uptime| UpSince { boot_id: world.hypervisor.boot_id, ms: uptime.ms })
+}
+
+/// What is left of a stop's time.
+pub(crate) fn left(world: &World, stop: &Stopping) -> Left {
+    let now = world.observed.now;
+    let Some(up) = up(world) else {
+        // An inventory of an earlier pinfold has nothing else.
+        return if now < stop.deadline { Left::Until(stop.deadline) } else { Left::Over };
+    };
+    let Some(asked) = stop.up.filter(|asked| asked.boot_id == up.boot_id && asked.ms <= up.ms) else {
+        return Left::Unknown;
+    };
+    let ran = SignedDuration::from_millis(i64::try_from(up.ms - asked.ms).unwrap_or(i64::MAX));
+    let rest = stop.deadline.duration_since(stop.since).saturating_sub(ran);
+    if !rest.is_positive() {
+        return Left::Over;
+    }
+    let until = crate::draft::later(now, rest);
+    let differ = until.duration_since(stop.deadline).abs();
+    Left::Until(if differ < SAME { stop.deadline } else { until })
+}
