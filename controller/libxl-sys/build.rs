@@ -10,11 +10,12 @@ use std::process::exit;
 const LIBRARIES: [&str; 4] = ["xenlight", "xentoollog", "xenstore", "xencontrol"];
 
 /// Functions that `pinfold-xen` calls, as regular expressions.
-const FUNCTIONS: [&str; 8] = [
+const FUNCTIONS: [&str; 9] = [
     "libxl_(ctx_alloc|ctx_free|error_to_string|get_version_info|get_physinfo|get_cpu_topology|get_scheduler|get_freecpus|get_free_memory)",
     "libxl_(list_domain|list_vcpu|set_vcpuaffinity|set_vcpuonline|set_memory_target)",
     "libxl_domain_(create_new|destroy|pause|unpause|shutdown|rename|need_memory|sched_params_get|sched_params_set)",
     "libxl_cpupool_(create|destroy|rename|cpuadd|cpuremove|movedomain)",
+    "libxl_device_(disk|nic)_(init|dispose|from_json|to_json|add|remove|safe_remove)|libxl_(vdev_to_device_disk|devid_to_device_nic)",
     "libxl_domain_config_(init|dispose|from_json|to_json)",
     "libxl_(physinfo|domain_sched_params|bitmap)_(init|dispose)|libxl_cpu_bitmap_alloc|libxl_(dominfo|vcpuinfo|cputopology)_list_free",
     "xtl_(createlogger_stdiostream|logger_destroy)|xc_interface_(open|close)|xc_cpupool_(getinfo|infofree)|xc_get_cpumap_size",
@@ -51,8 +52,8 @@ fn main() {
         // C has no closed enums: a Rust `enum` with a value it does not list is undefined behaviour.
         .default_enum_style(bindgen::EnumVariation::NewType { is_bitfield: false, is_global: false })
         // 1288 bytes and some 300 fields that move with every release: it is filled and read as JSON only.
-        .opaque_type("libxl_domain_config")
-        .allowlist_type("libxl_domain_config")
+        .opaque_type("libxl_domain_config|libxl_device_(disk|nic)")
+        .allowlist_type("libxl_domain_config|libxl_device_(disk|nic)")
         .allowlist_type("libxl_(scheduler|domain_type|shutdown_reason|error)")
         .allowlist_var("LIBXL_(VERSION|CPUPOOL_POOLID_ANY)|XS_OPEN_.*")
         .blocklist_type("_IO_.*|FILE|__off(64)?_t")

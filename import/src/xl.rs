@@ -161,7 +161,7 @@ fn cpu(sheet: &mut Sheet<'_>, site: &Site) -> Cpu {
     let (weight, cap) = (share("cpu_weight", 1), share("cap", 0));
     let partition = partition(sheet, site);
     let pins = pins(sheet, site, partition.is_some());
-    Cpu { partition, pins, weight, cap }
+    Cpu { partition, pins, soft_pins: None, weight, cap }
 }
 
 fn partition(sheet: &mut Sheet<'_>, site: &Site) -> Option<Name> {

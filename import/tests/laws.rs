@@ -26,6 +26,7 @@ fn cpu() -> impl Strategy<Value = Cpu> {
     (placed, option::of(1_u16..), option::of(0_u16..=100)).prop_map(|((partition, pins), weight, cap)| Cpu {
         partition,
         pins,
+        soft_pins: None,
         weight,
         cap,
     })

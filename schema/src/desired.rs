@@ -207,6 +207,8 @@ pub struct Cpu {
     pub partition: Option<Name>,
     /// Cores its vCPUs are limited to; only without a partition.
     pub pins: Option<Cores>,
+    /// Cores that the scheduler prefers, of those that its vCPUs are limited to.
+    pub soft_pins: Option<Cores>,
     /// Scheduler weight, 1 to 65535.
     pub weight: Option<u16>,
     /// Upper limit in percent of one pCPU; 0 means none.

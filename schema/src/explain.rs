@@ -96,20 +96,22 @@ mod tests {
           on-failure  After crash and reboot.
           never       After reboot only.
         "#);
-        insta::assert_snapshot!(explain("VirtualMachine.spec.disks[]").unwrap(), @r#"
+        insta::assert_snapshot!(explain("VirtualMachine.spec.disks[]").unwrap(), @r"
         VirtualMachine (vm), pinfold.dev/v1alpha1
         spec.disks[]: list, optional
 
         Its disks. Default: none.
 
-        Changing it: at the next start.
+        Changing it: live; a disk that is added is attached to the running guest; one that is removed is
+        taken away once the guest has let go of it, never by force. An emulated disk of an HVM guest (hd…,
+        sd…) comes and goes at the next start.
 
         Fields (* required):
           name*     Its name within the VM (name)
           target*   The device in the guest, such as xvda (disk target)
           path*     Absolute path of the file or block device in dom0 (absolute path)
           readOnly  true: the guest cannot write (true, false)
-        "#);
+        ");
         insta::assert_snapshot!(explain("cp").unwrap(), @r#"
         CorePartition (cp), pinfold.dev/v1alpha1
 

@@ -100,13 +100,16 @@ fn numbers(Vcpus { online, max }: Vcpus, Memory { target, max: memory_max }: Mem
     format!("  vcpus: {vcpus}\n  memory: {memory}\n")
 }
 
-fn cpu(Cpu { partition, pins, weight, cap }: &Cpu) -> String {
+fn cpu(Cpu { partition, pins, soft_pins, weight, cap }: &Cpu) -> String {
     let mut text = String::new();
     if let Some(partition) = partition {
         let _ = writeln!(text, "    partition: {partition}");
     }
     if let Some(pins) = pins {
         let _ = writeln!(text, "    pins: [{}]", cores(pins));
+    }
+    if let Some(pins) = soft_pins {
+        let _ = writeln!(text, "    softPins: [{}]", cores(pins));
     }
     if let Some(weight) = weight {
         let _ = writeln!(text, "    weight: {weight}");

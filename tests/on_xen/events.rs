@@ -70,6 +70,12 @@ fn xl(event: &Event) -> Option<String> {
         Event::Destroy { domain } => format!("xl destroy {domain}"),
         Event::Shutdown { domain } => format!("xl shutdown {domain}"),
         Event::Rename { domain, name } => format!("xl rename {domain} {name}"),
+        Event::BlockAttach { domain, device, path } => {
+            format!("xl block-attach {domain} 'format=raw, vdev={device}, access=rw, target={path}'")
+        }
+        Event::BlockDetach { domain, device } => format!("xl block-detach {domain} {device}"),
+        Event::NetworkAttach { domain, mac, bridge } => format!("xl network-attach {domain} mac={mac} bridge={bridge}"),
+        Event::NetworkDetach { domain, devid } => format!("xl network-detach {domain} {devid}"),
         Event::CpupoolMigrate { domain, cpupool } => format!("xl cpupool-migrate {domain} {cpupool}"),
         Event::CpupoolCreate { name, cpus } => {
             format!("xl cpupool-cpu-remove Pool-0 {cpus}; xl cpupool-create 'name=\"{name}\"' 'cpus=\"{cpus}\"'")

@@ -30,6 +30,7 @@ plays!(
     guests_end,
     guests_end_while_nobody_looks,
     host_reboot,
+    hot_plug,
     missing_things,
     moved_by_hand,
     over_budget,

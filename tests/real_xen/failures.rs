@@ -56,7 +56,8 @@ fn missing_disk(host: &Host, config: &DomainConfig) -> Result<()> {
 
 fn unknown_bridge(host: &Host, config: &DomainConfig) -> Result<()> {
     let mut config = config.clone();
-    config.nics = vec![NicConfig { mac: "02:00:00:00:00:01".to_owned(), bridge: "no-such-bridge".to_owned() }];
+    config.nics =
+        vec![NicConfig { mac: "02:00:00:00:00:01".to_owned(), bridge: "no-such-bridge".to_owned(), devid: None }];
     refused_by_libxl(host, &config, "bridge")
 }
 

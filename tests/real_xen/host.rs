@@ -219,6 +219,7 @@ pub(crate) fn guest(name: &str, kind: DomainKind, cpupool: Option<Uuid>, hard: [
         placement: Placement {
             cpupool,
             hard: hard.iter().map(|mask| mask.parse().unwrap()).collect(),
+            soft: None,
             sched: Sched { weight: 512, cap: 150 },
         },
         boot: BootConfig::Kernel {

@@ -125,8 +125,12 @@ fn creations(host: &Host, config: &DomainConfig) -> Result<()> {
 /// A move: the guest is paused until its masks are read back, and the same order, given again, or an unpause, ends it.
 fn moves(host: &Host, config: &DomainConfig) -> Result<()> {
     let uuid = config.mark.uuid;
-    let outside =
-        Placement { cpupool: None, hard: vec!["4".parse()?, "5".parse()?], sched: Sched { weight: 100, cap: 0 } };
+    let outside = Placement {
+        cpupool: None,
+        hard: vec!["4".parse()?, "5".parse()?],
+        soft: None,
+        sched: Sched { weight: 100, cap: 0 },
+    };
     let all = CpuSet::first(10).to_string();
     for (at, poolid_is_0, left) in [
         ("after:libxl_domain_pause:1", false, ["2", "3"]),

@@ -64,7 +64,7 @@ fn pv_guest_with_devices(host: &Host, fast: &ShapeCpupool) -> Result<()> {
     host.lab.run("truncate -s 8M /srv/a.img /srv/b.img")?;
     let mut config = guest("pv", DomainKind::Pv, Some(fast.uuid), ["2", "2-3"]);
     config.disks = vec![disk("/srv/a.img", false)];
-    config.nics = vec![NicConfig { mac: "02:00:00:AA:BB:CC".to_owned(), bridge: "xenbr0".to_owned() }];
+    config.nics = vec![NicConfig { mac: "02:00:00:AA:BB:CC".to_owned(), bridge: "xenbr0".to_owned(), devid: None }];
     let uuid = config.mark.uuid;
     let free = host.observe()?.hypervisor.memory_free_kib;
     let made = host.done(create(&config))?.domid.context("a creation answers a domid")?;
@@ -131,8 +131,12 @@ fn pvh_guest_lives(host: &Host, fast: &ShapeCpupool) -> Result<()> {
     let target = target(&domain);
 
     // Moved out of the partition and back, its masks, weight and cap with it.
-    let outside =
-        Placement { cpupool: None, hard: vec!["0-1,4".parse()?, "5".parse()?], sched: Sched { weight: 100, cap: 50 } };
+    let outside = Placement {
+        cpupool: None,
+        hard: vec!["0-1,4".parse()?, "5".parse()?],
+        soft: None,
+        sched: Sched { weight: 100, cap: 50 },
+    };
     for placement in [&outside, &config.placement] {
         host.done(Request::MoveDomain { target, placement: placement.clone() })?;
         let domain = host.living(uuid)?;
@@ -141,7 +145,7 @@ fn pvh_guest_lives(host: &Host, fast: &ShapeCpupool) -> Result<()> {
         assert_eq!(masks(&domain), placement.hard.iter().map(CpuSet::to_string).collect::<Vec<_>>());
         assert_eq!(domain.sched.known(), Some(&placement.sched));
     }
-    host.done(Request::SetAffinity { target, hard: vec!["2".parse()?, "2-3".parse()?] })?;
+    host.done(Request::SetAffinity { target, hard: vec!["2".parse()?, "2-3".parse()?], soft: None })?;
     host.done(Request::SetSched { target, sched: Sched { weight: 300, cap: 0 } })?;
     host.done(Request::SetMemory { target, memory_kib: 128 * 1024 })?;
     host.done(Request::RenameDomain { target, name: "pvh-renamed".to_owned() })?;
@@ -160,7 +164,7 @@ fn pvh_guest_lives(host: &Host, fast: &ShapeCpupool) -> Result<()> {
     stranger.uuid = uuid::Uuid::from_u128(5);
     assert_eq!(host.refused(Request::DestroyDomain { target: stranger })?.0.kind, FailureKind::Stale);
     // A mask outside of the cpupool, and the end of a cpupool with a domain in it.
-    let outside = Request::SetAffinity { target, hard: vec!["0".parse()?, "0".parse()?] };
+    let outside = Request::SetAffinity { target, hard: vec!["0".parse()?, "0".parse()?], soft: None };
     assert_eq!(host.refused(outside)?.0.kind, FailureKind::Stale);
     assert_eq!(host.refused(Request::DestroyCpupool { uuid: fast.uuid })?.0.kind, FailureKind::Stale);
 

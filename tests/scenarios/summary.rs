@@ -1,7 +1,7 @@
 //! What a host looks like at the end of a scenario, in words that do not depend on how often anything was tried. Made of an observation, so
 //! that the simulator and real Xen are told by the same lines. Included by both who play scenarios.
 
-use protocol::{CpuSet, Cpupool, Domain, DomainState, Observation, Reading};
+use protocol::{CpuSet, Cpupool, Domain, DomainDisk, DomainNic, DomainState, Observation, Reading};
 use std::fmt::Write;
 
 /// `records` and `trash` are the names in the storage's `by-name` and `trash`.
@@ -61,11 +61,19 @@ fn describe(domain: &Domain, pools: &[Cpupool]) -> String {
         Reading::Known(sched) => format!("weight {} cap {}", sched.weight, sched.cap),
         Reading::Unknown(cause) => format!("share unknown: {}", cause.reason),
     };
-    format!(
+    let mut text = format!(
         "domain  {:<12} {state} in {pool}, {online}/{} vCPUs on {}, {share}, {} KiB",
         domain.name.as_deref().unwrap_or("(unnamed)"),
         vcpus.len(),
         masks.join(" "),
         domain.memory.target_kib.unwrap_or(0),
-    )
+    );
+    for DomainDisk { target, path, read_only, state } in &domain.disks {
+        let access = if *read_only { "read-only" } else { "read-write" };
+        let _ = write!(text, "\n        disk {target} {path} {access} {state:?}");
+    }
+    for DomainNic { devid, mac, bridge, state } in &domain.nics {
+        let _ = write!(text, "\n        NIC {devid} {mac} on {} {state:?}", bridge.as_deref().unwrap_or("?"));
+    }
+    text
 }

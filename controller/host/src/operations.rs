@@ -283,6 +283,10 @@ fn verb(request: &Request) -> &'static str {
         Request::SetSched { .. } => "set weight and cap",
         Request::SetMemory { .. } => "set memory target",
         Request::SetVcpus { .. } => "set online vCPUs",
+        Request::AttachDisk { .. } => "attach disk",
+        Request::DetachDisk { .. } => "detach disk",
+        Request::AttachNic { .. } => "attach NIC",
+        Request::DetachNic { .. } => "detach NIC",
         Request::RenameDomain { .. } => "rename domain",
     }
 }

@@ -44,6 +44,7 @@ fn vm(name: &str, weight: u16) -> VmRecord {
             memory_max_kib: 65536,
             partition: None,
             pins: None,
+            soft_pins: None,
             sched,
             boot: BootConfig::Grub,
             disks: Vec::new(),

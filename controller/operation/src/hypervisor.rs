@@ -1,6 +1,6 @@
 //! The calls that operations are made of.
 
-use protocol::{CpuSet, Cpupool, Domain, DomainConfig, Failure, Sched};
+use protocol::{CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Failure, NicConfig, Sched};
 use uuid::Uuid;
 
 /// A hypervisor with its xenstore, one call at a time.
@@ -62,6 +62,9 @@ pub trait Hypervisor {
     /// Sets the hard affinity of one vCPU. Refused when it has nothing in common with the pool's pCPUs.
     fn set_hard_affinity(&mut self, domid: u32, vcpu: u32, cpus: &CpuSet) -> Result<(), Failure>;
 
+    /// Sets the soft affinity of one vCPU: a preference within its hard affinity, whatever it is.
+    fn set_soft_affinity(&mut self, domid: u32, vcpu: u32, cpus: &CpuSet) -> Result<(), Failure>;
+
     /// Sets weight and cap.
     fn set_sched(&mut self, domid: u32, sched: Sched) -> Result<(), Failure>;
 
@@ -70,6 +73,19 @@ pub trait Hypervisor {
 
     /// Asks the guest to use the first `online` vCPUs.
     fn set_vcpus_online(&mut self, domid: u32, online: u32) -> Result<(), Failure>;
+
+    /// Attaches a disk: its entries in xenstore, then its hotplug script. Fails without leaving it, unless the process dies in it.
+    fn attach_disk(&mut self, domid: u32, disk: &DiskConfig) -> Result<(), Failure>;
+
+    /// Asks the guest to let go of a disk and takes it away then. A guest that uses it keeps it: the call fails after 10 s, and the request
+    /// stands ([`protocol::DeviceState::Closing`]).
+    fn detach_disk(&mut self, domid: u32, device: &str) -> Result<(), Failure>;
+
+    /// Attaches a NIC under its device number.
+    fn attach_nic(&mut self, domid: u32, nic: &NicConfig) -> Result<(), Failure>;
+
+    /// Asks the guest to let go of a NIC, and takes it away after 10 s at the latest.
+    fn detach_nic(&mut self, domid: u32, devid: u32) -> Result<(), Failure>;
 
     /// Gives a domain another name.
     fn rename_domain(&mut self, domid: u32, name: &str) -> Result<(), Failure>;

@@ -12,6 +12,7 @@
 
 mod cpupool;
 mod create;
+mod devices;
 mod domain;
 mod hypervisor;
 mod placement;
@@ -38,10 +39,16 @@ pub fn run(hypervisor: &mut dyn Hypervisor, request: &Request) -> Result<Done, F
         Request::PauseDomain { target } => domain::pause(hypervisor, *target),
         Request::UnpauseDomain { target, placement } => domain::unpause(hypervisor, *target, placement),
         Request::MoveDomain { target, placement } => placement::move_domain(hypervisor, *target, placement),
-        Request::SetAffinity { target, hard } => placement::set_affinity(hypervisor, *target, hard),
+        Request::SetAffinity { target, hard, soft } => {
+            placement::set_affinity(hypervisor, *target, hard, soft.as_ref())
+        }
         Request::SetSched { target, sched } => placement::set_sched(hypervisor, *target, *sched),
         Request::SetMemory { target, memory_kib } => domain::set_memory(hypervisor, *target, *memory_kib),
         Request::SetVcpus { target, online } => domain::set_vcpus(hypervisor, *target, *online),
+        Request::AttachDisk { target, disk } => devices::attach_disk(hypervisor, *target, disk),
+        Request::DetachDisk { target, device } => devices::detach_disk(hypervisor, *target, device),
+        Request::AttachNic { target, nic } => devices::attach_nic(hypervisor, *target, nic),
+        Request::DetachNic { target, devid } => devices::detach_nic(hypervisor, *target, *devid),
         Request::RenameDomain { target, name } => domain::rename(hypervisor, *target, name),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::Hypervisor;
 use crate::view::{live_target, name_of, name_of_pool, require_pool, stale, vcpus_for};
-use protocol::{CpuSet, Cpupool, Domain, DomainState, Done, Failure, FailureKind, Placement, Sched, Target};
+use protocol::{CpuSet, Cpupool, Domain, DomainState, Done, Failure, FailureKind, Placement, Sched, Target, Vcpu};
 
 const MOVE: &str = "move-domain";
 
@@ -46,7 +46,12 @@ pub(crate) fn move_domain(
 }
 
 /// Sets the hard affinity of every vCPU within the domain's own cpupool.
-pub(crate) fn set_affinity(hypervisor: &mut dyn Hypervisor, target: Target, hard: &[CpuSet]) -> Result<Done, Failure> {
+pub(crate) fn set_affinity(
+    hypervisor: &mut dyn Hypervisor,
+    target: Target,
+    hard: &[CpuSet],
+    soft: Option<&CpuSet>,
+) -> Result<Done, Failure> {
     const OPERATION: &str = "set-affinity";
     let domain = live_target(hypervisor, OPERATION, target)?;
     vcpus_for(OPERATION, &domain, hard)?;
@@ -56,6 +61,7 @@ pub(crate) fn set_affinity(hypervisor: &mut dyn Hypervisor, target: Target, hard
     };
     check_masks_reach(OPERATION, hard, &pool.cpus)?;
     set_masks(hypervisor, OPERATION, target, hard)?;
+    set_soft(hypervisor, OPERATION, target, soft)?;
     check_read_back(hypervisor, OPERATION, target, hard)?;
     Ok(Done::default())
 }
@@ -89,6 +95,29 @@ pub(crate) fn set_masks(
     Ok(())
 }
 
+/// Sets the soft affinity of those vCPUs that have another, and reads it back.
+fn set_soft(
+    hypervisor: &mut dyn Hypervisor,
+    operation: &'static str,
+    target: Target,
+    soft: Option<&CpuSet>,
+) -> Result<(), Failure> {
+    let Some(soft) = soft else { return Ok(()) };
+    let vcpus = |domain: Domain| domain.vcpus.known().cloned().unwrap_or_default();
+    let differs = |vcpu: &Vcpu| vcpu.soft.as_ref().is_some_and(|now| now != soft);
+    for vcpu in vcpus(live_target(hypervisor, operation, target)?).iter().filter(|vcpu| differs(vcpu)) {
+        hypervisor.set_soft_affinity(target.domid, vcpu.id, soft)?;
+    }
+    match vcpus(live_target(hypervisor, operation, target)?).iter().find(|vcpu| differs(vcpu)) {
+        None => Ok(()),
+        Some(vcpu) => {
+            let message =
+                format!("vCPU {} of domain {} does not prefer `{soft}` as it was told", vcpu.id, target.domid);
+            Err(Failure::new(FailureKind::ReadBack, operation, message))
+        }
+    }
+}
+
 /// Reads the masks back.
 pub(crate) fn check_read_back(
     hypervisor: &mut dyn Hypervisor,
@@ -120,6 +149,7 @@ pub(crate) fn check_placement(domain: &Domain, pool: &Cpupool, placement: &Place
         return Err(format!("{} is not in {}", name_of(domain), name_of_pool(pool)));
     }
     check_masks(domain, &placement.hard)?;
+    check_soft(domain, placement.soft.as_ref())?;
     check_sched(domain, placement.sched)
 }
 
@@ -132,6 +162,7 @@ fn place(
     placement: &Placement,
 ) -> Result<(), Failure> {
     set_masks(hypervisor, operation, target, &placement.hard)?;
+    set_soft(hypervisor, operation, target, placement.soft.as_ref())?;
     let domain = live_target(hypervisor, operation, target)?;
     if domain.sched.known() != Some(&placement.sched) {
         hypervisor.set_sched(target.domid, placement.sched)?;
@@ -161,6 +192,16 @@ fn check_masks(domain: &Domain, hard: &[CpuSet]) -> Result<(), String> {
         Some((vcpu, mask)) => {
             Err(format!("vCPU {} of {} may run on `{}` instead of `{mask}`", vcpu.id, name_of(domain), vcpu.hard))
         }
+    }
+}
+
+/// Soft affinity that cannot be read is none that is wrong: it is only a preference.
+fn check_soft(domain: &Domain, soft: Option<&CpuSet>) -> Result<(), String> {
+    let vcpus = domain.vcpus.known().into_iter().flatten();
+    let wrong = soft.and_then(|soft| vcpus.into_iter().find(|vcpu| vcpu.soft.as_ref().is_some_and(|now| now != soft)));
+    match wrong {
+        None => Ok(()),
+        Some(vcpu) => Err(format!("vCPU {} of {} has another soft affinity", vcpu.id, name_of(domain))),
     }
 }
 

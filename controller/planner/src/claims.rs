@@ -118,7 +118,7 @@ fn request_claims(world: &World, request: &Request) -> Vec<Claim> {
             claims.extend(inhabit(world, placement));
             claims.extend(current_pool(world, target.domid));
         }
-        Request::SetAffinity { target, hard } => {
+        Request::SetAffinity { target, hard, soft: _ } => {
             claims.extend(current_pool(world, target.domid).filter(|pool| !everywhere(world, pool, hard)));
         }
         Request::RenameCpupool { .. }
@@ -129,6 +129,10 @@ fn request_claims(world: &World, request: &Request) -> Vec<Claim> {
         | Request::SetSched { .. }
         | Request::SetMemory { .. }
         | Request::SetVcpus { .. }
+        | Request::AttachDisk { .. }
+        | Request::DetachDisk { .. }
+        | Request::AttachNic { .. }
+        | Request::DetachNic { .. }
         | Request::RenameDomain { .. } => {}
     }
     claims

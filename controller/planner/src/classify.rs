@@ -22,6 +22,10 @@ pub enum Group {
     Memory,
     /// vCPUs in use.
     Vcpus,
+    /// Which disks it has.
+    Disks,
+    /// Which NICs it has.
+    Nics,
     /// Read when the domain is built.
     Built,
     /// Only pinfold itself reads it.
@@ -79,6 +83,7 @@ fn fields(config: &VmConfig) -> Vec<Field> {
         memory_max_kib,
         partition,
         pins,
+        soft_pins,
         sched: Sched { weight, cap },
         boot,
         disks,
@@ -95,6 +100,7 @@ fn fields(config: &VmConfig) -> Vec<Field> {
         ("spec.memory.max", Group::Built, Some(size(*memory_max_kib))),
         ("spec.cpu.partition", Group::Placement, partition.as_ref().map(ToString::to_string)),
         ("spec.cpu.pins", Group::Placement, pins.as_ref().map(cores_text)),
+        ("spec.cpu.softPins", Group::Placement, soft_pins.as_ref().map(cores_text)),
         ("spec.cpu.weight", Group::Sched, Some(weight.to_string())),
         ("spec.cpu.cap", Group::Sched, Some(cap.to_string())),
         ("spec.shutdown.timeout", Group::Policy, Some(format!("{shutdown_timeout_s}s"))),
@@ -103,7 +109,7 @@ fn fields(config: &VmConfig) -> Vec<Field> {
     .into();
     fields.extend(boot_fields(boot));
     fields.extend(disks.iter().flat_map(disk_fields));
-    fields.extend(nics.iter().enumerate().flat_map(|(devid, nic)| nic_fields(devid, nic)));
+    fields.extend(nics.iter().flat_map(|nic| nic_fields(Nic::number(nics, nic), nic)));
     fields
 }
 
@@ -124,8 +130,8 @@ fn disk_fields(disk: &Disk) -> Vec<Field> {
     vec![field("target", target.clone()), field("path", path.clone()), field("readOnly", read_only.to_string())]
 }
 
-fn nic_fields(devid: usize, nic: &Nic) -> Vec<Field> {
-    let Nic { name, mac, bridge } = nic;
+fn nic_fields(devid: u32, nic: &Nic) -> Vec<Field> {
+    let Nic { name, mac, bridge, devid: _ } = nic;
     let field = |field: &str, value: String| (format!("spec.nics[{name}].{field}"), Group::Built, Some(value));
     vec![field("device", devid.to_string()), field("mac", mac.to_string()), field("bridge", bridge.clone())]
 }
@@ -145,13 +151,37 @@ pub fn compare(old: &VmConfig, new: &VmConfig) -> Vec<FieldChange> {
         .iter()
         .chain(&before)
         .filter(|(field, ..)| seen.insert(field.clone()))
-        .map(|(field, group, _)| FieldChange {
-            change: Change { field: field.clone(), old: value(&before, field), new: value(&after, field) },
-            group: *group,
-            effect: effect(field, old, new),
+        .map(|(field, group, _)| {
+            let change = Change { field: field.clone(), old: value(&before, field), new: value(&after, field) };
+            match presence(field, old, new) {
+                Some((group, declared)) => FieldChange { change, group, effect: effect(declared, old, new) },
+                None => FieldChange { change, group: *group, effect: effect(field, old, new) },
+            }
         })
         .filter(|FieldChange { change, .. }| change.old != change.new)
         .collect()
+}
+
+/// A field of a device that comes or goes: it is plugged, where that can be done, and says so as a whole.
+fn presence(field: &str, old: &VmConfig, new: &VmConfig) -> Option<(Group, &'static str)> {
+    let item = |list: &str| field.strip_prefix(list)?.split_once(']').map(|(name, _)| name.to_owned());
+    if let Some(name) = item("spec.disks[") {
+        let of = |config: &VmConfig| config.disks.iter().find(|disk| disk.name.as_str() == name).cloned();
+        let disk = match (of(old), of(new)) {
+            (Some(_), Some(_)) | (None, None) => return None,
+            (Some(disk), None) | (None, Some(disk)) => disk,
+        };
+        return is_hot_pluggable(new, &disk.target).then_some((Group::Disks, "spec.disks"));
+    }
+    let name = item("spec.nics[")?;
+    let has = |config: &VmConfig| config.nics.iter().any(|nic| nic.name.as_str() == name);
+    (has(old) != has(new)).then_some((Group::Nics, "spec.nics"))
+}
+
+/// Whether a disk can come and go while the guest runs: PV disks (`xvd…`) can; an emulated one of an HVM guest is on its IDE or SCSI bus from the
+/// start.
+pub(crate) fn is_hot_pluggable(config: &VmConfig, target: &str) -> bool {
+    config.kind != DomainKind::Hvm || target.starts_with("xvd")
 }
 
 /// Every field as it comes into being.
@@ -181,12 +211,51 @@ pub fn with_group(base: &VmConfig, other: &VmConfig, group: Group) -> VmConfig {
         memory_max_kib: from(Group::Built).memory_max_kib,
         partition: from(Group::Placement).partition.clone(),
         pins: from(Group::Placement).pins.clone(),
+        soft_pins: from(Group::Placement).soft_pins.clone(),
         sched: from(Group::Sched).sched,
         boot: from(Group::Built).boot.clone(),
-        disks: from(Group::Built).disks.clone(),
-        nics: from(Group::Built).nics.clone(),
+        disks: disks(base, other, group),
+        nics: nics(base, other, group),
         shutdown_timeout_s: from(Group::Policy).shutdown_timeout_s,
     }
+}
+
+/// Which disks there are comes with one group, what each is with another.
+fn disks(base: &VmConfig, other: &VmConfig, group: Group) -> Vec<Disk> {
+    let named = |list: &[Disk], disk: &Disk| list.iter().find(|one| one.name == disk.name).cloned();
+    let comes = |disk: &Disk| is_hot_pluggable(other, &disk.target) == (group == Group::Disks);
+    let (kept, come): (Vec<&Disk>, Vec<&Disk>) = match group {
+        Group::Disks | Group::Built => {
+            let goes = |disk: &&Disk| named(&other.disks, disk).is_some() || !comes(disk);
+            let is_new = |disk: &&Disk| named(&base.disks, disk).is_none() && comes(disk);
+            (base.disks.iter().filter(goes).collect(), other.disks.iter().filter(is_new).collect())
+        }
+        _ => return base.disks.clone(),
+    };
+    let kept = kept.into_iter().map(|disk| match group {
+        Group::Built => named(&other.disks, disk).unwrap_or_else(|| disk.clone()),
+        _ => disk.clone(),
+    });
+    let mut disks: Vec<Disk> = kept.chain(come.into_iter().cloned()).collect();
+    VmConfig::sort_disks(&mut disks);
+    disks
+}
+
+fn nics(base: &VmConfig, other: &VmConfig, group: Group) -> Vec<Nic> {
+    let (base, other) = (Nic::numbered(&base.nics), Nic::numbered(&other.nics));
+    let named = |list: &[(u32, Nic)], nic: &Nic| list.iter().find(|(_, one)| one.name == nic.name).cloned();
+    let list = match group {
+        Group::Nics => {
+            let from = |(number, nic): &(u32, Nic)| named(&base, nic).unwrap_or_else(|| (*number, nic.clone()));
+            other.iter().map(from).collect()
+        }
+        Group::Built => {
+            let from = |(number, nic): &(u32, Nic)| named(&other, nic).unwrap_or_else(|| (*number, nic.clone()));
+            base.iter().map(from).collect()
+        }
+        _ => base,
+    };
+    Nic::list(list)
 }
 
 fn kind_text(kind: DomainKind) -> &'static str {

@@ -26,6 +26,9 @@ pub struct VmConfig {
     pub partition: Option<Name>,
     /// Cores it is limited to, as `socket.core`; only without a partition. `None` is all of Pool-0.
     pub pins: Option<BTreeSet<String>>,
+    /// Cores that it prefers, as `socket.core`. `None` is no preference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft_pins: Option<BTreeSet<String>>,
     /// Weight and cap.
     pub sched: Sched,
     /// What it boots.
@@ -84,6 +87,67 @@ pub struct Nic {
     pub mac: Mac,
     /// Bridge in dom0.
     pub bridge: String,
+    /// libxl's device number, which the guest's order of NICs comes from; `None`: its place in the list, from 0. Given once and kept, so that
+    /// a NIC that goes moves no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devid: Option<u32>,
+}
+
+impl Disk {
+    /// Whether the guest sees no difference.
+    pub(crate) fn is_same_device(&self, other: &Self) -> bool {
+        self.target == other.target && self.path == other.path && self.read_only == other.read_only
+    }
+}
+
+impl Nic {
+    /// Whether the guest and its network see no difference.
+    pub(crate) fn is_same_device(&self, other: &Self) -> bool {
+        self.mac == other.mac && self.bridge == other.bridge
+    }
+
+    /// The device number of one of a list.
+    pub(crate) fn number(nics: &[Self], nic: &Self) -> u32 {
+        let place = nics.iter().position(|other| other.name == nic.name).unwrap_or(nics.len());
+        nic.devid.unwrap_or_else(|| u32::try_from(place).unwrap_or(u32::MAX))
+    }
+
+    /// A list with the number of each.
+    pub(crate) fn numbered(nics: &[Self]) -> Vec<(u32, Self)> {
+        nics.iter().map(|nic| (Self::number(nics, nic), nic.clone())).collect()
+    }
+
+    /// The list of numbered NICs, in the order of their numbers. A number that the place in the list says is not written.
+    pub(crate) fn list(mut numbered: Vec<(u32, Self)>) -> Vec<Self> {
+        numbered.sort_by_key(|(number, _)| *number);
+        let nics = (0..).zip(numbered);
+        nics.map(|(place, (number, nic))| Self { devid: (number != place).then_some(number), ..nic }).collect()
+    }
+}
+
+impl VmConfig {
+    /// Puts a disk into its place; one of the same name goes.
+    pub(crate) fn set_disk(&mut self, disk: Disk) {
+        self.disks.retain(|other| other.name != disk.name);
+        self.disks.push(disk);
+        Self::sort_disks(&mut self.disks);
+    }
+
+    /// xvdb before xvdaa, as the guest counts them.
+    pub(crate) fn sort_disks(disks: &mut [Disk]) {
+        disks.sort_by(|a, b| (a.target.len(), &a.target).cmp(&(b.target.len(), &b.target)));
+    }
+
+    /// Takes a NIC away; the others keep their numbers.
+    pub(crate) fn remove_nic(&mut self, name: &Name) {
+        self.nics = Nic::list(Nic::numbered(&self.nics).into_iter().filter(|(_, nic)| nic.name != *name).collect());
+    }
+
+    /// Puts a NIC into its place; one of the same name goes.
+    pub(crate) fn set_nic(&mut self, number: u32, nic: &Nic) {
+        let others = Nic::numbered(&self.nics).into_iter().filter(|(_, other)| other.name != nic.name);
+        self.nics = Nic::list(others.chain([(number, nic.clone())]).collect());
+    }
 }
 
 /// Values for what a manifest leaves out. Recorded at first apply, so that a newer binary's defaults change nothing that exists.

@@ -1,10 +1,10 @@
 //! Starting a VM: what must hold before its domain is built, and the request that builds it.
 
-use crate::config::{Disk, Power, VmConfig};
+use crate::config::{Disk, Nic, Power, VmConfig};
 use crate::draft::{Draft, moment, next_backoff};
 use crate::guest_ends::CRASH_LOOP;
 use crate::memory::{about, need_kib};
-use crate::place::{Problem, spot};
+use crate::place::{Problem, Spot, spot};
 use crate::record::{Here, Intent, VmRecord};
 use crate::vms::Planning;
 use crate::world::{World, lives};
@@ -37,7 +37,7 @@ pub(crate) fn plan_create(planning: &mut Planning, draft: Draft, budget: &mut Bu
     }
     budget.planned_kib += need_kib(&config);
     let Ok(spot) = spot(planning.cx, &config) else { return };
-    let operation = operation(planning, &config, spot.cpupool, &spot.mask);
+    let operation = operation(planning, &config, &spot);
     planning.drafts.push(draft.now(operation));
 }
 
@@ -50,7 +50,7 @@ fn within_limits(config: &VmConfig) -> VmConfig {
     }
 }
 
-fn operation(planning: &Planning, config: &VmConfig, cpupool: Option<Uuid>, mask: &protocol::CpuSet) -> Operation {
+fn operation(planning: &Planning, config: &VmConfig, spot: &Spot) -> Operation {
     let world = planning.world;
     let (now, boot_id) = (world.observed.now, world.hypervisor.boot_id);
     let base = planning.next_record();
@@ -72,8 +72,9 @@ fn operation(planning: &Planning, config: &VmConfig, cpupool: Option<Uuid>, mask
         memory_kib: config.memory_kib,
         memory_max_kib: config.memory_max_kib,
         placement: Placement {
-            cpupool,
-            hard: (0..config.vcpus_max).map(|_| mask.clone()).collect(),
+            cpupool: spot.cpupool,
+            hard: (0..config.vcpus_max).map(|_| spot.mask.clone()).collect(),
+            soft: config.soft_pins.is_some().then(|| spot.soft.clone()),
             sched: config.sched,
         },
         boot: config.boot.clone(),
@@ -89,7 +90,7 @@ fn operation(planning: &Planning, config: &VmConfig, cpupool: Option<Uuid>, mask
         nics: config
             .nics
             .iter()
-            .map(|nic| NicConfig { mac: nic.mac.to_string(), bridge: nic.bridge.clone() })
+            .map(|nic| NicConfig { mac: nic.mac.to_string(), bridge: nic.bridge.clone(), devid: nic.devid })
             .collect(),
         memory_reserve_kib: world.observed.dom0.memory_reserve_kib,
         stays_paused: config.power == Power::Paused,
@@ -113,8 +114,8 @@ fn problems(planning: &mut Planning, config: &VmConfig, budget: &mut Budget) -> 
     problems.extend(backoff(planning, config));
     problems.extend(kind(planning.world, config));
     problems.extend(files::problems(planning, config));
-    problems.extend(bridges(planning.world, config));
-    problems.extend(macs(planning, config));
+    problems.extend(bridges(planning.world, &config.nics));
+    problems.extend(macs(planning, &config.nics));
     problems.extend(spot(planning.cx, config).err());
     if config.partition.is_some() && planning.world.cpupools.is_none() {
         problems.push(Problem::Unknown("CpupoolsUnknown", "the host's cpupools are not known at present".to_owned()));
@@ -182,8 +183,8 @@ fn kind(world: &World, config: &VmConfig) -> Option<Problem> {
     })
 }
 
-fn bridges(world: &World, config: &VmConfig) -> Vec<Problem> {
-    let missing = config.nics.iter().filter(|nic| !world.observed.dom0.bridges.contains(&nic.bridge));
+pub(crate) fn bridges(world: &World, nics: &[Nic]) -> Vec<Problem> {
+    let missing = nics.iter().filter(|nic| !world.observed.dom0.bridges.contains(&nic.bridge));
     missing
         .map(|nic| {
             let message =
@@ -194,7 +195,7 @@ fn bridges(world: &World, config: &VmConfig) -> Vec<Problem> {
 }
 
 /// Two NICs with one address on a bridge make both unreachable.
-fn macs(planning: &Planning, config: &VmConfig) -> Vec<Problem> {
+pub(crate) fn macs(planning: &Planning, nics: &[Nic]) -> Vec<Problem> {
     let others: Vec<&Domain> = planning
         .world
         .domains
@@ -203,7 +204,7 @@ fn macs(planning: &Planning, config: &VmConfig) -> Vec<Problem> {
         .filter(|domain| planning.world.owner(domain) != Some(planning.subject.uuid))
         .collect();
     let mut problems = Vec::new();
-    for nic in &config.nics {
+    for nic in nics {
         let mac = nic.mac.to_string();
         let Some(other) =
             others.iter().find(|domain| domain.nics.iter().any(|theirs| theirs.mac.eq_ignore_ascii_case(&mac)))

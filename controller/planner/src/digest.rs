@@ -57,7 +57,7 @@ pub fn manifest_digest(vm: &Vm) -> String {
         restart,
         vcpus: Vcpus { online, max: vcpus_max },
         memory: Memory { target, max: memory_max },
-        cpu: Cpu { partition, pins, weight, cap },
+        cpu: Cpu { partition, pins, soft_pins, weight, cap },
         boot,
         disks,
         nics,
@@ -81,6 +81,7 @@ pub fn manifest_digest(vm: &Vm) -> String {
     text.line("memory max", memory_max.map(schema::units::Size::kib));
     text.line("partition", partition.as_ref());
     pins.iter().flatten().for_each(|core| text.line("pin", Some(core)));
+    soft_pins.iter().flatten().for_each(|core| text.line("soft pin", Some(core)));
     text.line("weight", *weight);
     text.line("cap", *cap);
     match boot {

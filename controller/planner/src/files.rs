@@ -14,11 +14,13 @@ pub(crate) fn problems(planning: &Planning, config: &VmConfig) -> Vec<Problem> {
         problems.extend(kernel_problem(planning.world, "kernel", kernel));
         problems.extend(ramdisk.as_ref().and_then(|path| kernel_problem(planning.world, "ramdisk", path)));
     }
-    for disk in &config.disks {
-        problems.extend(disk_problem(planning.world, disk));
-        problems.extend(open_problem(planning, disk));
-    }
+    problems.extend(config.disks.iter().flat_map(|disk| disk_problems(planning, disk)));
     problems
+}
+
+/// Everything that is wrong with one disk.
+pub(crate) fn disk_problems(planning: &Planning, disk: &Disk) -> Vec<Problem> {
+    disk_problem(planning.world, disk).into_iter().chain(open_problem(planning, disk)).collect()
 }
 
 /// Whether a path lies in a folder that manifests may name files in.

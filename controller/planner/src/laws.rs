@@ -145,6 +145,10 @@ fn touched(request: &Request) -> (Vec<Uuid>, Vec<Uuid>) {
         | Request::SetSched { target, .. }
         | Request::SetMemory { target, .. }
         | Request::SetVcpus { target, .. }
+        | Request::AttachDisk { target, .. }
+        | Request::DetachDisk { target, .. }
+        | Request::AttachNic { target, .. }
+        | Request::DetachNic { target, .. }
         | Request::RenameDomain { target, .. } => (vec![target.uuid], Vec::new()),
     }
 }
@@ -264,6 +268,17 @@ pub fn release_before_claim(observed: &Observed, plan: &Plan) -> Result<(), Brok
                 }
                 if config.memory_kib + config.memory_reserve_kib > xen.hypervisor.memory_free_kib {
                     return broken(law, format!("{} is created with more memory than is free", item.object));
+                }
+            }
+            Request::AttachDisk { target, disk } => {
+                let mut others = xen.domains.known().into_iter().flatten().filter(|domain| domain.uuid != target.uuid);
+                let clash = |domain: &&Domain| {
+                    domain.disks.iter().any(|theirs| theirs.path == disk.path && !(theirs.read_only && disk.read_only))
+                };
+                if let Some(domain) = others.find(clash) {
+                    let message =
+                        format!("{} gets {} while domain {} has it open", item.object, disk.path, domain.domid);
+                    return broken(law, message);
                 }
             }
             Request::ShapeCpupool(shape) => {

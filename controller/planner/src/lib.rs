@@ -15,6 +15,7 @@ mod consent;
 mod cores;
 mod cpupools;
 mod create;
+mod devices;
 mod digest;
 mod draft;
 mod files;

@@ -12,7 +12,7 @@ use crate::place::{Problem, Spot, spot};
 use crate::record::{Here, VmRecord};
 use crate::vms::{Planning, target};
 use crate::world::{POOL0, World, lives};
-use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, digest};
+use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, devices, digest};
 use crate::{pause, stop};
 use protocol::{CpuSet, Domain, Placement, Reading, Request};
 
@@ -32,6 +32,7 @@ pub(crate) fn plan_live(planning: &mut Planning, domain: &Domain) {
     sched(planning, domain);
     memory(planning, domain);
     vcpus(planning, domain);
+    devices::plan_devices(planning, domain);
     note(planning, before);
 }
 
@@ -127,7 +128,7 @@ fn placement(planning: &mut Planning, domain: &Domain) -> bool {
     let (from, to) =
         (pools.iter().find(|pool| Some(pool.poolid) == domain.poolid), spot(planning.cx, &planning.intentions.config));
     let meddled = "its placement was changed outside pinfold";
-    let Spot { cpupool, poolid, mask } = match to {
+    let Spot { cpupool, poolid, mask, soft } = match to {
         Ok(spot) => spot,
         Err(problem) => return unplaced(planning, domain, problem, vcpus.len()),
     };
@@ -143,7 +144,9 @@ fn placement(planning: &mut Planning, domain: &Domain) -> bool {
             new: to.map(|pool| pool_name(pool.poolid, pool.name.as_ref())),
         };
         let draft = step(planning, Group::Placement, vec![change], meddled);
-        let placement = Placement { cpupool, hard: vec![mask; vcpus.len()], sched: planning.intentions.config.sched };
+        let soft = planning.intentions.config.soft_pins.is_some().then_some(soft);
+        let placement =
+            Placement { cpupool, hard: vec![mask; vcpus.len()], soft, sched: planning.intentions.config.sched };
         planning.attempt_live(
             draft,
             Request::MoveDomain { target: target(domain), placement },
@@ -151,13 +154,20 @@ fn placement(planning: &mut Planning, domain: &Domain) -> bool {
         );
         return false;
     }
-    let wrong = vcpus.iter().find(|vcpu| !planning.world.topology.same_mask(&vcpu.hard, &mask));
-    let Some(wrong) = wrong else { return true };
-    let change = mask_change(planning.world, &wrong.hard, &mask);
-    let draft = step(planning, Group::Placement, vec![change], meddled);
-    let request = Request::SetAffinity { target: target(domain), hard: vec![mask; vcpus.len()] };
+    let topology = &planning.world.topology;
+    let is_wrong = |now: &CpuSet, wanted: &CpuSet| !topology.same_mask(now, wanted);
+    let wrong = vcpus.iter().find(|vcpu| is_wrong(&vcpu.hard, &mask)).map(|vcpu| &vcpu.hard);
+    let wrong_soft = vcpus.iter().filter_map(|vcpu| vcpu.soft.as_ref()).find(|now| is_wrong(now, &soft));
+    if wrong.is_none() && wrong_soft.is_none() {
+        return true;
+    }
+    let hard_change = wrong.map(|now| mask_change(planning.world, "hard affinity", now, &mask));
+    let soft_change = wrong_soft.map(|now| mask_change(planning.world, "soft affinity", now, &soft));
+    let draft = step(planning, Group::Placement, hard_change.into_iter().chain(soft_change).collect(), meddled);
+    let soft = wrong_soft.map(|_| soft);
+    let request = Request::SetAffinity { target: target(domain), hard: vec![mask; vcpus.len()], soft };
     planning.attempt_live(draft, request, &[Group::Placement]);
-    false
+    wrong.is_none()
 }
 
 /// Where it belongs does not exist yet. While its partition is only changing shape, the domain is where it belongs.
@@ -176,9 +186,9 @@ fn unplaced(planning: &mut Planning, domain: &Domain, problem: Problem, vcpus: u
     false
 }
 
-fn mask_change(world: &World, old: &CpuSet, new: &CpuSet) -> Change {
+fn mask_change(world: &World, which: &str, old: &CpuSet, new: &CpuSet) -> Change {
     Change {
-        field: "hard affinity".to_owned(),
+        field: which.to_owned(),
         old: Some(world.topology.mask_text(old)),
         new: Some(world.topology.mask_text(new)),
     }
@@ -195,7 +205,7 @@ fn free_pool0(planning: &mut Planning, domain: &Domain, vcpus: usize) {
         .draft(Rank::Remask, Action::Change, Effect::Live)
         .changes(vec![change])
         .reason("it is pinned to a pCPU that a partition takes");
-    let operation = Operation::xen(Request::SetAffinity { target: target(domain), hard: vec![all; vcpus] });
+    let operation = Operation::xen(Request::SetAffinity { target: target(domain), hard: vec![all; vcpus], soft: None });
     let draft = planning.attempt(draft, operation, "ChangeFailed");
     planning.drafts.push(draft);
 }
@@ -261,6 +271,10 @@ fn vcpus(planning: &mut Planning, domain: &Domain) {
     planning.attempt_live(draft, Request::SetVcpus { target: target(domain), online: wanted }, &[Group::Vcpus]);
 }
 
+/// Groups that steps on the host bring about, and record.
+const LIVE: [Group; 7] =
+    [Group::Power, Group::Placement, Group::Sched, Group::Memory, Group::Vcpus, Group::Disks, Group::Nics];
+
 /// Writes down what is wanted and needs no step on the host.
 fn note(planning: &mut Planning, before: usize) {
     let Some(record) = planning.subject.record else { return };
@@ -274,7 +288,7 @@ fn note(planning: &mut Planning, before: usize) {
     }
     let mut wanted: VmConfig = planning.intentions.config.clone();
     if !steps.is_empty() {
-        for group in [Group::Power, Group::Placement, Group::Sched, Group::Memory, Group::Vcpus] {
+        for group in LIVE {
             wanted = with_group(&wanted, &record.wanted, group);
         }
     }

@@ -63,13 +63,15 @@ impl Planning<'_, '_> {
 /// What lets a paused domain run, when it is where it belongs.
 pub(crate) fn unpause(planning: &Planning, domain: &Domain) -> Option<Operation> {
     let Reading::Known(vcpus) = &domain.vcpus else { return None };
-    let Ok(Spot { cpupool, poolid, mask }) = spot(planning.cx, &planning.intentions.config) else { return None };
+    let Ok(Spot { cpupool, poolid, mask, soft: _ }) = spot(planning.cx, &planning.intentions.config) else {
+        return None;
+    };
     let right =
         domain.poolid == Some(poolid) && vcpus.iter().all(|vcpu| planning.world.topology.same_mask(&vcpu.hard, &mask));
     // A weight that is wrong keeps no guest from running, nor from being asked to stop: it is put right by a step of its own.
     let sched = domain.sched.known().copied().unwrap_or(planning.intentions.config.sched);
     right.then(|| {
-        let placement = Placement { cpupool, hard: vec![mask; vcpus.len()], sched };
+        let placement = Placement { cpupool, hard: vec![mask; vcpus.len()], soft: None, sched };
         Operation::xen(Request::UnpauseDomain { target: target(domain), placement })
     })
 }

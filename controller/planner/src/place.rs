@@ -15,6 +15,8 @@ pub(crate) struct Spot {
     pub(crate) poolid: u32,
     /// The hard affinity of every vCPU.
     pub(crate) mask: CpuSet,
+    /// The soft affinity of every vCPU; all pCPUs when it has no preference.
+    pub(crate) soft: CpuSet,
 }
 
 /// Why something cannot be done to a VM at present.
@@ -48,6 +50,9 @@ impl Problem {
 /// Where a configuration runs now. A partition counts only while its cpupool has exactly its pCPUs.
 pub(crate) fn spot(cx: &Context, config: &VmConfig) -> Result<Spot, Problem> {
     let world = cx.world;
+    // What it prefers and the host does not have, it does without.
+    let soft = config.soft_pins.as_ref().map(|cores| world.topology.cpus(cores)).filter(|soft| !soft.is_empty());
+    let soft = soft.unwrap_or_else(|| world.topology.all.clone());
     if let Some(name) = &config.partition {
         let Some(place) = cx.layout.place(name) else {
             return Err(Problem::Stalled(
@@ -56,12 +61,12 @@ pub(crate) fn spot(cx: &Context, config: &VmConfig) -> Result<Spot, Problem> {
             ));
         };
         return match &place.poolid {
-            Ok(poolid) => Ok(Spot { cpupool: Some(place.uuid), poolid: *poolid, mask: place.cpus.clone() }),
+            Ok(poolid) => Ok(Spot { cpupool: Some(place.uuid), poolid: *poolid, mask: place.cpus.clone(), soft }),
             Err(on) => Err(Problem::Waiting(format!("{}: {on}", place.object))),
         };
     }
     let Some(pins) = &config.pins else {
-        return Ok(Spot { cpupool: None, poolid: POOL0, mask: world.topology.all.clone() });
+        return Ok(Spot { cpupool: None, poolid: POOL0, mask: world.topology.all.clone(), soft });
     };
     let absent = world.topology.absent(pins);
     if !absent.is_empty() {
@@ -84,5 +89,5 @@ pub(crate) fn spot(cx: &Context, config: &VmConfig) -> Result<Spot, Problem> {
     if mask.is_disjoint(&pool0.cpus) {
         return Err(Problem::Waiting(format!("Pool-0 gets one of pCPUs {mask}")));
     }
-    Ok(Spot { cpupool: None, poolid: POOL0, mask })
+    Ok(Spot { cpupool: None, poolid: POOL0, mask, soft })
 }

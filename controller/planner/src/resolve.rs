@@ -5,7 +5,7 @@ use crate::digest::derive_mac;
 use protocol::{BootConfig, DomainKind, Sched};
 use schema::desired::{self, Boot, Cpu, Network, Vm, VmType};
 use schema::units::Name;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// What a manifest that leaves everything out gets, when it is applied for the first time by this version.
@@ -20,12 +20,14 @@ pub fn defaults() -> Defaults {
     }
 }
 
-/// The whole configuration of a VM, and the defaults to be recorded with it. `recorded` wins over this version's defaults.
+/// The whole configuration of a VM, and the defaults to be recorded with it. `recorded` wins over this version's defaults, and a NIC keeps the
+/// number that it had in `last`.
 pub fn resolve(
     vm: &Vm,
     uuid: Uuid,
     networks: &BTreeMap<Name, Network>,
     recorded: Option<&Defaults>,
+    last: &[Nic],
 ) -> (VmConfig, Defaults) {
     // Whole: a new field does not compile until it is decided what becomes of it.
     let Vm {
@@ -37,7 +39,7 @@ pub fn resolve(
         restart,
         vcpus,
         memory,
-        cpu: Cpu { partition, pins, weight, cap },
+        cpu: Cpu { partition, pins, soft_pins, weight, cap },
         boot,
         disks,
         nics,
@@ -56,8 +58,9 @@ pub fn resolve(
             }),
             // The schema refuses a reference to nothing; an empty bridge is reported as missing, never attached.
             bridge: networks.get(&nic.network).map(|network| network.bridge.clone()).unwrap_or_default(),
+            devid: None,
         })
-        .collect();
+        .collect::<Vec<_>>();
     let config = VmConfig {
         kind: match kind {
             VmType::Pv => DomainKind::Pv,
@@ -71,6 +74,7 @@ pub fn resolve(
         memory_max_kib: memory.max.unwrap_or(memory.target).kib(),
         partition: partition.clone(),
         pins: pins.as_ref().map(|cores| cores.iter().map(ToString::to_string).collect()),
+        soft_pins: soft_pins.as_ref().map(|cores| cores.iter().map(ToString::to_string).collect()),
         sched: Sched { weight: weight.unwrap_or(fixed.sched.weight), cap: cap.unwrap_or(fixed.sched.cap) },
         boot: match boot {
             Boot::Kernel { kernel, ramdisk, cmdline } => {
@@ -79,7 +83,7 @@ pub fn resolve(
             Boot::Grub => BootConfig::Grub,
         },
         disks: self::disks(disks),
-        nics,
+        nics: number(nics, last),
         shutdown_timeout_s: shutdown_timeout.map_or(fixed.shutdown_timeout_s, schema::units::Span::as_secs),
     };
     (config, fixed)
@@ -95,9 +99,23 @@ fn disks(disks: &[desired::Disk]) -> Vec<Disk> {
             read_only: disk.read_only,
         })
         .collect();
-    // xvdb before xvdaa, as the guest counts them.
-    disks.sort_by(|a, b| (a.target.len(), &a.target).cmp(&(b.target.len(), &b.target)));
+    VmConfig::sort_disks(&mut disks);
     disks
+}
+
+/// Gives each NIC its device number: the one that it had, or the lowest that is free.
+fn number(nics: Vec<Nic>, last: &[Nic]) -> Vec<Nic> {
+    let last = Nic::numbered(last);
+    let had = |nic: &Nic| last.iter().find(|(_, other)| other.name == nic.name).map(|(number, _)| *number);
+    let mut taken: BTreeSet<u32> = nics.iter().filter_map(had).collect();
+    let mut numbered = Vec::with_capacity(nics.len());
+    for nic in nics {
+        let number = had(&nic).or_else(|| (0..=u32::MAX).find(|number| !taken.contains(number)));
+        let number = number.unwrap_or_default();
+        taken.insert(number);
+        numbered.push((number, nic));
+    }
+    Nic::list(numbered)
 }
 
 fn power(power: schema::desired::Power) -> Power {

@@ -105,8 +105,9 @@ fn declared_subject<'a>(world: &World<'a>, owned: &Owned<'a>, uuid: Uuid, vm: &'
     let record = usable(world, &object, world.vm_record(uuid))?;
     let networks = world.desired.map(|desired| &desired.networks);
     let empty = BTreeMap::new();
+    let last = record.map_or(&[][..], |record| &record.wanted.nics);
     let (config, defaults) =
-        resolve::resolve(vm, uuid, networks.unwrap_or(&empty), record.map(|record| &record.defaults));
+        resolve::resolve(vm, uuid, networks.unwrap_or(&empty), record.map(|record| &record.defaults), last);
     let manifest = digest::manifest_digest(vm);
     let (domains, dying) = owned.by(uuid);
     let name = vm.name.clone();

@@ -11,8 +11,12 @@ use std::collections::BTreeSet;
 fn config() -> VmConfig {
     let disk =
         Disk { name: "root".parse().unwrap(), target: "xvda".to_owned(), path: "/srv/a".to_owned(), read_only: false };
-    let nic =
-        Nic { name: "lan0".parse().unwrap(), mac: "00:16:3e:00:00:01".parse().unwrap(), bridge: "xenbr0".to_owned() };
+    let nic = Nic {
+        name: "lan0".parse().unwrap(),
+        mac: "00:16:3e:00:00:01".parse().unwrap(),
+        bridge: "xenbr0".to_owned(),
+        devid: None,
+    };
     VmConfig {
         kind: DomainKind::Pvh,
         power: Power::Running,
@@ -23,6 +27,7 @@ fn config() -> VmConfig {
         memory_max_kib: 2048,
         partition: None,
         pins: None,
+        soft_pins: None,
         sched: Sched { weight: 256, cap: 0 },
         boot: BootConfig::Kernel { kernel: "/k".to_owned(), ramdisk: None, cmdline: None },
         disks: vec![disk],
@@ -47,6 +52,7 @@ fn other() -> VmConfig {
         memory_max_kib: 4096,
         partition: Some("a".parse().unwrap()),
         pins: Some(["0.2".to_owned()].into()),
+        soft_pins: Some(["0.2".to_owned()].into()),
         sched: Sched { weight: 512, cap: 50 },
         boot: BootConfig::Grub,
         disks: vec![disk, more],
@@ -76,6 +82,7 @@ fn every_field_has_its_effect() {
     Restart  Built      spec.memory.max: 2Mi -> 4Mi
     Live     Placement  spec.cpu.partition:  -> a
     Live     Placement  spec.cpu.pins:  -> 0.2
+    Live     Placement  spec.cpu.softPins:  -> 0.2
     Live     Sched      spec.cpu.weight: 256 -> 512
     Live     Sched      spec.cpu.cap: 0 -> 50
     Live     Policy     spec.shutdown.timeout: 60s -> 90s
@@ -83,13 +90,13 @@ fn every_field_has_its_effect() {
     Restart  Built      spec.disks[root].target: xvda -> xvdb
     Restart  Built      spec.disks[root].path: /srv/a -> /srv/b
     Restart  Built      spec.disks[root].readOnly: false -> true
-    Restart  Built      spec.disks[data].target:  -> xvdc
-    Restart  Built      spec.disks[data].path:  -> /srv/c
-    Restart  Built      spec.disks[data].readOnly:  -> false
+    Live     Disks      spec.disks[data].target:  -> xvdc
+    Live     Disks      spec.disks[data].path:  -> /srv/c
+    Live     Disks      spec.disks[data].readOnly:  -> false
     Restart  Built      spec.boot.kernel: /k -> 
-    Restart  Built      spec.nics[lan0].device: 0 -> 
-    Restart  Built      spec.nics[lan0].mac: 00:16:3e:00:00:01 -> 
-    Restart  Built      spec.nics[lan0].bridge: xenbr0 ->
+    Live     Nics       spec.nics[lan0].device: 0 -> 
+    Live     Nics       spec.nics[lan0].mac: 00:16:3e:00:00:01 -> 
+    Live     Nics       spec.nics[lan0].bridge: xenbr0 ->
     ");
     assert!(compare(&config(), &config()).is_empty());
 }
@@ -102,7 +109,13 @@ fn what_takes_a_restart_is_built_and_what_is_live_is_not() {
         let expected = match group {
             Group::Built => Effect::Restart,
             Group::Power => Effect::Stop,
-            Group::Placement | Group::Sched | Group::Memory | Group::Vcpus | Group::Policy => Effect::Live,
+            Group::Placement
+            | Group::Sched
+            | Group::Memory
+            | Group::Vcpus
+            | Group::Disks
+            | Group::Nics
+            | Group::Policy => Effect::Live,
         };
         assert_eq!(effect, expected, "{}", change.field);
     }
@@ -131,18 +144,25 @@ fn every_field_of_the_language_is_classified() {
     classified.extend(["spec.boot.ramdisk", "spec.boot.cmdline"].map(str::to_owned));
     classified.extend(NO_CONFIGURATION.map(str::to_owned));
     for (_, path, _) in schema::effect::all().into_iter().filter(|(kind, ..)| *kind == schema::Kind::VirtualMachine) {
-        let path = plain(&path)
-            .replace("nics.network", "nics.bridge")
-            .replace("pins.socket", "pins")
-            .replace("pins.core", "pins");
+        let path =
+            plain(&path).replace("nics.network", "nics.bridge").replace("ins.socket", "ins").replace("ins.core", "ins");
         assert!(classified.contains(&path) || matches!(&*path, "apiVersion" | "kind"), "{path} is not classified");
     }
 }
 
 #[test]
 fn the_groups_together_are_the_whole_configuration() {
-    let groups =
-        [Group::Power, Group::Placement, Group::Sched, Group::Memory, Group::Vcpus, Group::Built, Group::Policy];
+    let groups = [
+        Group::Power,
+        Group::Placement,
+        Group::Sched,
+        Group::Memory,
+        Group::Vcpus,
+        Group::Disks,
+        Group::Nics,
+        Group::Built,
+        Group::Policy,
+    ];
     let all = groups.iter().fold(config(), |config, group| with_group(&config, &other(), *group));
     assert_eq!(all, other());
     assert!(all_new(&config()).iter().all(|change| change.old.is_none() && change.new.is_some()));

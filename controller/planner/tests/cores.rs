@@ -288,3 +288,24 @@ fn a_vm_with_more_vcpus_than_its_partition_has_pcpus_is_told_so_and_runs() {
     assert_snapshot!(contention("vm/erp").unwrap(), @"its 2 vCPUs wait for each other: its partition has 1 pCPU(s)");
     assert_eq!(contention("vm/crm"), None);
 }
+
+#[test]
+fn a_vm_prefers_some_of_its_cores_and_other_hands_do_not_change_that() {
+    let cores = "cpu: {partition: a, softPins: [{socket: 0, core: 3}]}";
+    let mut stage = Stage::new(&(base("") + &cp("a", &[2, 3]) + &vm("web", "  cpu: {partition: a}")));
+    stage.converge();
+    stage.commit(&(base("") + &cp("a", &[2, 3]) + &vm("web", &format!("  {cores}"))));
+    assert_snapshot!(stage.converge(), @r"
+    1 vm/web change [soft affinity all -> 3] (Commit; it is not as declared) now do set-affinity
+    2 vm/web settle (Commit; nothing on the host differs; that is recorded) now records
+    ");
+    stage.event(&Event::CpupoolMigrate { domain: "web".to_owned(), cpupool: "Pool-0".to_owned() });
+    assert_snapshot!(stage.converge(), @" 1 vm/web repair [cpupool Pool-0 -> a] (Drift; its placement was changed outside pinfold) now do move-domain");
+    stage.event(&Event::Destroy { domain: "web".to_owned() });
+    assert_snapshot!(stage.converge(), @" 1 vm/web start (Drift; it should run and has no domain: destroyed outside pinfold, or its start was cut off) now do create-domain");
+    stage.commit(&(base("") + &cp("a", &[2, 3]) + &vm("web", "  cpu: {partition: a}")));
+    assert_snapshot!(stage.converge(), @r"
+    1 vm/web change [soft affinity 3 -> all] (Commit; it is not as declared) now do set-affinity
+    2 vm/web settle (Commit; nothing on the host differs; that is recorded) now records
+    ");
+}

@@ -205,6 +205,9 @@ pub struct Vcpu {
     pub online: bool,
     /// Hard affinity as stored by Xen; it takes effect where it meets the cpupool.
     pub hard: CpuSet,
+    /// Soft affinity as stored by Xen: a preference within hard affinity. `None` in what an older worker observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft: Option<CpuSet>,
 }
 
 /// A domain's memory, in KiB.
@@ -247,6 +250,29 @@ pub struct DomainDisk {
     pub path: String,
     /// The guest cannot write.
     pub read_only: bool,
+    /// How far it is attached.
+    #[serde(default, skip_serializing_if = "DeviceState::is_attached")]
+    pub state: DeviceState,
+}
+
+/// How far a device of a domain is attached. Of domains without our mark it is not asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceState {
+    /// It is.
+    #[default]
+    Attached,
+    /// Its attaching has begun, and its hotplug script has not said that it is connected (`hotplug-status`).
+    Unfinished,
+    /// Its removal has begun (`online` is 0), and the guest has not let go of it.
+    Closing,
+}
+
+impl DeviceState {
+    /// Whether it is attached whole.
+    pub fn is_attached(&self) -> bool {
+        *self == Self::Attached
+    }
 }
 
 /// A NIC of a domain as its backend has it.
@@ -258,4 +284,7 @@ pub struct DomainNic {
     pub mac: String,
     /// The bridge in dom0.
     pub bridge: Option<String>,
+    /// How far it is attached.
+    #[serde(default, skip_serializing_if = "DeviceState::is_attached")]
+    pub state: DeviceState,
 }

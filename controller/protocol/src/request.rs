@@ -59,12 +59,15 @@ pub enum Request {
         /// Where it belongs.
         placement: Placement,
     },
-    /// Sets the hard affinity of every vCPU within the domain's own cpupool.
+    /// Sets the hard affinity of every vCPU within the domain's own cpupool, and the soft affinity of all of them.
     SetAffinity {
         /// The domain.
         target: Target,
         /// For every vCPU up to max, its mask.
         hard: Vec<CpuSet>,
+        /// Soft affinity of every vCPU; `None`: it stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        soft: Option<CpuSet>,
     },
     /// Sets weight and cap.
     SetSched {
@@ -86,6 +89,34 @@ pub enum Request {
         target: Target,
         /// 1 to max.
         online: u32,
+    },
+    /// Attaches a disk to a domain that lives.
+    AttachDisk {
+        /// The domain.
+        target: Target,
+        /// The disk.
+        disk: DiskConfig,
+    },
+    /// Takes a disk from a domain that lives, once the guest has let go of it: never by force.
+    DetachDisk {
+        /// The domain.
+        target: Target,
+        /// The device in the guest, such as `xvdb`.
+        device: String,
+    },
+    /// Attaches a NIC to a domain that lives.
+    AttachNic {
+        /// The domain.
+        target: Target,
+        /// The NIC, with its device number.
+        nic: NicConfig,
+    },
+    /// Takes a NIC from a domain that lives. libxl asks the guest, and forces it after 10 s (`LIBXL_DESTROY_TIMEOUT`, libxl_internal.h).
+    DetachNic {
+        /// The domain.
+        target: Target,
+        /// libxl's device number.
+        devid: u32,
     },
     /// Gives a domain another name.
     RenameDomain {
@@ -112,6 +143,9 @@ pub struct Placement {
     pub cpupool: Option<Uuid>,
     /// For every vCPU up to max, its hard affinity.
     pub hard: Vec<CpuSet>,
+    /// Soft affinity of every vCPU; `None`: what Xen gives it, which is no preference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft: Option<CpuSet>,
     /// Weight and cap.
     pub sched: Sched,
 }
@@ -211,6 +245,9 @@ pub struct NicConfig {
     pub mac: String,
     /// Bridge in dom0.
     pub bridge: String,
+    /// libxl's device number; `None`: its place in the list of NICs, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devid: Option<u32>,
 }
 
 /// A lock that a worker holds for its whole life.
@@ -254,6 +291,10 @@ impl Request {
             | Self::SetSched { target, .. }
             | Self::SetMemory { target, .. }
             | Self::SetVcpus { target, .. }
+            | Self::AttachDisk { target, .. }
+            | Self::DetachDisk { target, .. }
+            | Self::AttachNic { target, .. }
+            | Self::DetachNic { target, .. }
             | Self::RenameDomain { target, .. } => vec![Lock::Vm(target.uuid)],
         };
         locks.sort();

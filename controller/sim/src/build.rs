@@ -10,7 +10,9 @@ use crate::description::File;
 use crate::fault::Point;
 use crate::memory::overhead_kib;
 use crate::world::{DEFAULT_WEIGHT, Domain, Running, Store, Vcpu, World, errno, rc, refused};
-use protocol::{BootConfig, DiskConfig, DomainConfig, DomainDisk, DomainKind, DomainNic, Failure, NicConfig, Sched};
+use protocol::{
+    BootConfig, DeviceState, DiskConfig, DomainConfig, DomainDisk, DomainKind, DomainNic, Failure, NicConfig, Sched,
+};
 
 const CREATE: &str = "libxl_domain_create_new";
 const DESTROY: &str = "libxl_domain_destroy";
@@ -117,7 +119,8 @@ fn write_store(world: &mut World, domid: u32, config: &DomainConfig) -> Result<(
 fn make_vcpus(world: &mut World, domid: u32, config: &DomainConfig) -> Result<(), Failure> {
     let all = world.all_cpus();
     // Until the guest brings up the others, only the first one is up.
-    let vcpu = |id| Vcpu { online: id == 0, hard: all.clone() };
+    let soft = config.placement.soft.clone();
+    let vcpu = |id| Vcpu { online: id == 0, hard: all.clone(), soft: soft.clone() };
     world.domain_mut(CREATE, domid)?.vcpus = (0..config.vcpus_max).map(vcpu).collect();
     for (vcpu, mask) in (0..config.vcpus_max).zip(&config.placement.hard) {
         world.vcpu_set_hard(domid, vcpu, mask).map_err(|refusal| Failure { call: CREATE.to_owned(), ..refusal })?;
@@ -167,9 +170,10 @@ fn attach_devices(world: &mut World, domid: u32, config: &DomainConfig) -> Resul
             ));
         }
         let DiskConfig { target, path, read_only } = disk.clone();
-        world.domain_mut(CREATE, domid)?.disks.push(DomainDisk { target, path, read_only });
+        let disk = DomainDisk { target, path, read_only, state: DeviceState::Attached };
+        world.domain_mut(CREATE, domid)?.disks.push(disk);
     }
-    for (devid, NicConfig { mac, bridge }) in (0..).zip(config.nics.clone()) {
+    for (place, NicConfig { mac, bridge, devid }) in (0..).zip(config.nics.clone()) {
         if !world.host.bridges.contains(&bridge) {
             return Err(refused(
                 CREATE,
@@ -180,7 +184,8 @@ fn attach_devices(world: &mut World, domid: u32, config: &DomainConfig) -> Resul
                 ),
             ));
         }
-        world.domain_mut(CREATE, domid)?.nics.push(DomainNic { devid, mac, bridge: Some(bridge) });
+        let nic = DomainNic { devid: devid.unwrap_or(place), mac, bridge: Some(bridge), state: DeviceState::Attached };
+        world.domain_mut(CREATE, domid)?.nics.push(nic);
     }
     Ok(())
 }
@@ -200,7 +205,7 @@ fn wait_for_console(world: &mut World, domid: u32, _: &DomainConfig) -> Result<(
 
 impl World {
     /// The check of the `block` script. It takes two domains with one UUID for the same one and lets them share (block-common.sh, `same_vm`).
-    fn why_disk_is_busy(&self, domid: u32, disk: &DiskConfig) -> Option<String> {
+    pub(crate) fn why_disk_is_busy(&self, domid: u32, disk: &DiskConfig) -> Option<String> {
         let DiskConfig { path, read_only, .. } = disk;
         match self.host.files.get(path) {
             None | Some(File::Directory) => return Some(format!("{path} does not exist.")),

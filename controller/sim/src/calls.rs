@@ -1,12 +1,13 @@
 //! One operation at work: a borrow of the world that speaks [`Hypervisor`].
 
 use crate::build::{BUILD, CONSOLE_MS, TEAR_DOWN};
+use crate::devices::LET_GO_MS;
 use crate::domain::GUEST_ACK_MS;
 use crate::event::Event;
 use crate::fault::{CallName, Fault, Meanwhile, Point};
 use crate::world::World;
 use operation::Hypervisor;
-use protocol::{CpuSet, Cpupool, Domain, DomainConfig, Failure, FailureKind, MemoryNeed, Sched};
+use protocol::{CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Failure, FailureKind, MemoryNeed, NicConfig, Sched};
 use uuid::Uuid;
 
 /// Looks at the world after every call.
@@ -148,6 +149,24 @@ impl<'a> Calls<'a> {
         Ok(domid)
     }
 
+    /// A device that is attached: its nodes, then its script.
+    fn plug(
+        &mut self,
+        name: CallName,
+        enter: impl FnOnce(&mut World) -> Result<(), Failure>,
+        connect: impl FnOnce(&mut World) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.begin(name)?;
+        self.elapsed_ms += self.world.host.latency.call_ms;
+        let entered = enter(self.world);
+        if entered.is_err() {
+            return self.end(entered);
+        }
+        self.pass(Some(Point::DeviceEntered))?;
+        let connected = connect(self.world);
+        self.end(connected)
+    }
+
     fn tear_down(&mut self, domid: u32) -> Result<(), Failure> {
         for (step, point) in TEAR_DOWN {
             step(self.world, domid)?;
@@ -248,6 +267,10 @@ impl Hypervisor for Calls<'_> {
         self.call(CallName::SetHardAffinity, |world| world.vcpu_set_hard(domid, vcpu, cpus))
     }
 
+    fn set_soft_affinity(&mut self, domid: u32, vcpu: u32, cpus: &CpuSet) -> Result<(), Failure> {
+        self.call(CallName::SetSoftAffinity, |world| world.vcpu_set_soft(domid, vcpu, cpus))
+    }
+
     fn set_sched(&mut self, domid: u32, sched: Sched) -> Result<(), Failure> {
         self.call(CallName::SetSched, |world| world.domain_set_sched(domid, sched))
     }
@@ -258,6 +281,29 @@ impl Hypervisor for Calls<'_> {
 
     fn set_vcpus_online(&mut self, domid: u32, online: u32) -> Result<(), Failure> {
         self.call(CallName::SetVcpusOnline, |world| world.domain_set_vcpus(domid, online))
+    }
+
+    fn attach_disk(&mut self, domid: u32, disk: &DiskConfig) -> Result<(), Failure> {
+        self.plug(CallName::AttachDisk, |world| world.disk_enter(domid, disk), |world| world.disk_connect(domid, disk))
+    }
+
+    fn detach_disk(&mut self, domid: u32, device: &str) -> Result<(), Failure> {
+        self.begin(CallName::DetachDisk)?;
+        let released = self.world.disk_release(domid, device);
+        let waited = released.as_ref().is_err_and(|failure| failure.kind == FailureKind::GuestIgnored);
+        self.elapsed_ms += if waited { LET_GO_MS } else { self.world.host.latency.call_ms };
+        self.end(released)
+    }
+
+    fn attach_nic(&mut self, domid: u32, nic: &NicConfig) -> Result<(), Failure> {
+        self.plug(CallName::AttachNic, |world| world.nic_enter(domid, nic), |world| world.nic_connect(domid, nic))
+    }
+
+    fn detach_nic(&mut self, domid: u32, devid: u32) -> Result<(), Failure> {
+        self.begin(CallName::DetachNic)?;
+        let released = self.world.nic_release(domid, devid);
+        self.elapsed_ms += released.as_ref().copied().unwrap_or_default().max(self.world.host.latency.call_ms);
+        self.end(released.map(|_| ()))
     }
 
     fn rename_domain(&mut self, domid: u32, name: &str) -> Result<(), Failure> {

@@ -198,6 +198,10 @@ pub enum GuestRequest {
     Memory,
     /// Use that many vCPUs.
     Vcpus,
+    /// Let go of a disk, as one that has it mounted.
+    Disks,
+    /// Let go of a NIC.
+    Nics,
 }
 
 /// An end that a guest makes by itself.

@@ -2,7 +2,7 @@
 
 use crate::description::{ForeignDomain, GuestRequest};
 use crate::world::{DEFAULT_WEIGHT, Domain, Running, Store, Vcpu, World, errno, rc, refused};
-use protocol::{CpuSet, DomainDisk, Failure, FailureKind, Sched};
+use protocol::{CpuSet, DeviceState, DomainDisk, Failure, FailureKind, Sched};
 use uuid::Uuid;
 
 /// How long libxl waits for a guest to take a request (tools/libs/light/libxl_internal.h:94-105).
@@ -81,6 +81,7 @@ impl World {
         domain.sched = Sched { weight: DEFAULT_WEIGHT, cap: 0 };
         for vcpu in &mut domain.vcpus {
             vcpu.hard = all.clone();
+            vcpu.soft = None;
         }
         Ok(())
     }
@@ -104,6 +105,19 @@ impl World {
             return Err(refused(CALL, rc::FAIL, Some(errno::ESRCH), format!("domain {domid} has no vCPU {vcpu}")));
         };
         vcpu.hard = cpus.intersection(&known);
+        Ok(())
+    }
+
+    /// Xen takes any preference (`vcpu_set_soft_affinity`, xen/common/sched/core.c).
+    pub(crate) fn vcpu_set_soft(&mut self, domid: u32, vcpu: u32, cpus: &CpuSet) -> Result<(), Failure> {
+        const CALL: &str = "libxl_set_vcpuaffinity";
+        let known = self.all_cpus();
+        let domain = self.domain_mut(CALL, domid)?;
+        let found = usize::try_from(vcpu).ok().and_then(|vcpu| domain.vcpus.get_mut(vcpu));
+        let Some(vcpu) = found else {
+            return Err(refused(CALL, rc::FAIL, Some(errno::ESRCH), format!("domain {domid} has no vCPU {vcpu}")));
+        };
+        vcpu.soft = Some(cpus.intersection(&known)).filter(|soft| *soft != known);
         Ok(())
     }
 
@@ -201,7 +215,7 @@ impl World {
                 format!("`{hard}` has nothing in common with its cpupool"),
             ));
         }
-        let vcpu = |id| Vcpu { online: id == 0, hard: hard.clone() };
+        let vcpu = |id| Vcpu { online: id == 0, hard: hard.clone(), soft: None };
         let domid = self.take_domid();
         let start = self.count_start(&described.name);
         let domain = Domain {
@@ -260,5 +274,5 @@ impl World {
 
 fn foreign_disk((number, path): (usize, &String)) -> DomainDisk {
     let letter = char::from(b'a' + u8::try_from(number % 26).unwrap_or_default());
-    DomainDisk { target: format!("xvd{letter}"), path: path.clone(), read_only: false }
+    DomainDisk { target: format!("xvd{letter}"), path: path.clone(), read_only: false, state: DeviceState::Attached }
 }

@@ -3,7 +3,7 @@
 use crate::description::{File, ForeignDomain, Guest};
 use crate::fault::Fault;
 use crate::world::{World, rc, refused};
-use protocol::{CpuSet, Failure, Sched, ShutdownReason};
+use protocol::{CpuSet, DiskConfig, Failure, NicConfig, Sched, ShutdownReason};
 use serde::{Deserialize, Serialize};
 
 /// Something that happens to a host. Domains and cpupools are named as `xl` names them: by name, or a domain by its number.
@@ -77,6 +77,38 @@ pub enum Event {
     Shutdown {
         /// The domain.
         domain: String,
+    },
+    /// `xl block-attach`.
+    BlockAttach {
+        /// The domain.
+        domain: String,
+        /// The device in the guest.
+        device: String,
+        /// The file.
+        path: String,
+    },
+    /// `xl block-detach`.
+    BlockDetach {
+        /// The domain.
+        domain: String,
+        /// The device in the guest.
+        device: String,
+    },
+    /// `xl network-attach`.
+    NetworkAttach {
+        /// The domain.
+        domain: String,
+        /// The address.
+        mac: String,
+        /// The bridge.
+        bridge: String,
+    },
+    /// `xl network-detach`.
+    NetworkDetach {
+        /// The domain.
+        domain: String,
+        /// The device number.
+        devid: u32,
     },
     /// `xl rename`.
     Rename {
@@ -292,6 +324,20 @@ impl World {
             Event::Destroy { domain } => self.domain_destroy(self.domid_of(domain)?),
             Event::Shutdown { domain } => self.domain_shutdown(self.domid_of(domain)?).map(|_| ()),
             Event::Rename { domain, name } => self.domain_rename(self.domid_of(domain)?, name),
+            Event::BlockAttach { domain, device, path } => {
+                let disk = DiskConfig { target: device.clone(), path: path.clone(), read_only: false };
+                let domid = self.domid_of(domain)?;
+                self.disk_enter(domid, &disk)?;
+                self.disk_connect(domid, &disk)
+            }
+            Event::BlockDetach { domain, device } => self.disk_release(self.domid_of(domain)?, device),
+            Event::NetworkAttach { domain, mac, bridge } => {
+                let nic = NicConfig { mac: mac.clone(), bridge: bridge.clone(), devid: None };
+                let domid = self.domid_of(domain)?;
+                self.nic_enter(domid, &nic)?;
+                self.nic_connect(domid, &nic)
+            }
+            Event::NetworkDetach { domain, devid } => self.nic_release(self.domid_of(domain)?, *devid).map(|_| ()),
             Event::Create { domain, raced } => {
                 if !raced {
                     self.check_name("libxl_domain_create_new", 0, &domain.name)?;

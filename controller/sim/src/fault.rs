@@ -66,6 +66,8 @@ pub enum Point {
     DomainBuilt,
     /// Hotplug scripts have run.
     DevicesAttached,
+    /// A device that is hot-plugged has its nodes in xenstore, and its script has not run.
+    DeviceEntered,
     /// The last thing that libxl waits for.
     ConsoleReady,
     /// A destruction has paused the domain.
@@ -101,9 +103,14 @@ pub enum CallName {
     ShutdownDomain,
     MoveDomain,
     SetHardAffinity,
+    SetSoftAffinity,
     SetSched,
     SetMemoryTarget,
     SetVcpusOnline,
+    AttachDisk,
+    DetachDisk,
+    AttachNic,
+    DetachNic,
     RenameDomain,
     MarkReady,
 }

@@ -16,6 +16,7 @@ mod build;
 mod calls;
 mod cpupool;
 mod description;
+mod devices;
 mod domain;
 mod event;
 mod fault;

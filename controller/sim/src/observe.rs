@@ -44,7 +44,8 @@ impl World {
     }
 
     pub(crate) fn list_domains(&self) -> Vec<protocol::Domain> {
-        self.domains().map(|(domid, domain)| list_domain(domid, domain)).collect()
+        let all = self.all_cpus();
+        self.domains().map(|(domid, domain)| list_domain(domid, domain, &all)).collect()
     }
 
     pub(crate) fn dom0_affinity(&self) -> Vec<CpuSet> {
@@ -84,7 +85,7 @@ impl World {
     }
 }
 
-fn list_domain(domid: u32, domain: &Domain) -> protocol::Domain {
+fn list_domain(domid: u32, domain: &Domain, all: &CpuSet) -> protocol::Domain {
     let dying = domain.is_dying();
     let store = domain.store.as_ref();
     protocol::Domain {
@@ -94,7 +95,7 @@ fn list_domain(domid: u32, domain: &Domain) -> protocol::Domain {
         kind: store.map(|store| store.kind),
         state: domain.state(),
         poolid: (!dying).then_some(domain.poolid),
-        vcpus: read_vcpus(domain),
+        vcpus: read_vcpus(domain, all),
         vcpus_asked: store.filter(|store| store.mark.is_some()).map(|store| store.vcpus_online),
         memory: DomainMemory {
             current_kib: domain.current_kib,
@@ -116,10 +117,15 @@ fn list_domain(domid: u32, domain: &Domain) -> protocol::Domain {
 
 /// libxl_list_vcpu answers nothing at all when one hypercall of it fails, as for domains that are dying. It also fails for one that has no
 /// vCPUs yet; there Xen says itself that it has none (`XEN_INVALID_MAX_VCPU_ID`), and the worker reports that.
-fn read_vcpus(domain: &Domain) -> Reading<Vec<Vcpu>> {
+fn read_vcpus(domain: &Domain, all: &CpuSet) -> Reading<Vec<Vcpu>> {
     if domain.is_dying() && !domain.vcpus.is_empty() {
         return Reading::unknown("Dying", "the domain is being torn down");
     }
-    let vcpu = |(id, vcpu): (u32, &crate::world::Vcpu)| Vcpu { id, online: vcpu.online, hard: vcpu.hard.clone() };
+    let vcpu = |(id, vcpu): (u32, &crate::world::Vcpu)| Vcpu {
+        id,
+        online: vcpu.online,
+        hard: vcpu.hard.clone(),
+        soft: Some(vcpu.soft.clone().unwrap_or_else(|| all.clone())),
+    };
     Reading::Known((0..).zip(&domain.vcpus).map(vcpu).collect())
 }

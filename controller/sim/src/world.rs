@@ -105,6 +105,9 @@ pub struct Vcpu {
     pub online: bool,
     /// Hard affinity as it was set, also where it does not meet the cpupool.
     pub hard: CpuSet,
+    /// Soft affinity; `None`: all pCPUs.
+    #[serde(default)]
+    pub soft: Option<CpuSet>,
 }
 
 /// A domain in xenstore.
@@ -259,7 +262,7 @@ impl World {
             pauses: 0,
             shutdown: None,
             dying_until_ms: None,
-            vcpus: (0..dom0.vcpus).map(|vcpu| Vcpu { online: true, hard: hard(vcpu) }).collect(),
+            vcpus: (0..dom0.vcpus).map(|vcpu| Vcpu { online: true, hard: hard(vcpu), soft: None }).collect(),
             sched: Sched { weight: DEFAULT_WEIGHT, cap: 0 },
             current_kib: dom0.memory_kib,
             overhead_kib: 0,
@@ -327,6 +330,7 @@ pub(crate) mod rc {
     pub(crate) const NOMEM: i32 = -5;
     pub(crate) const INVAL: i32 = -6;
     pub(crate) const TIMEDOUT: i32 = -9;
+    pub(crate) const DEVICE_EXISTS: i32 = -17;
     pub(crate) const DOMAIN_NOTFOUND: i32 = -21;
 }
 

@@ -241,7 +241,7 @@ fn relocate(world: &World, name: &str, to: Option<&str>, whole: bool) -> Option<
     let before = cpus_of(world, domain.poolid?);
     allowed.insert(domain.uuid, vec![before, to_cpus.clone()]);
     let hard = spread(domain.vcpus.known()?.len(), &to_cpus, whole);
-    let placement = Placement { cpupool: to.map(id), hard, sched: Sched { weight: 700, cap: 0 } };
+    let placement = Placement { cpupool: to.map(id), hard, soft: None, sched: Sched { weight: 700, cap: 0 } };
     Some((Request::MoveDomain { target: target(world, name), placement }, allowed))
 }
 

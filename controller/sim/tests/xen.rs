@@ -374,7 +374,7 @@ fn faults_and_other_hands_meet_an_operation() {
         meanwhile: vec![Meanwhile { after: 2, event: Event::Pause { domain: "d".to_owned() } }],
         ..Fault::default()
     };
-    let request = Request::SetAffinity { target, hard: vec![cpus("2-3"), cpus("2-3")] };
+    let request = Request::SetAffinity { target, hard: vec![cpus("2-3"), cpus("2-3")], soft: None };
     let failure = run_with(&mut world, &request, fault).unwrap_err();
     assert_eq!(failure.errno, Some(12));
     assert_eq!(masks(&world, "d"), ["2-3", "3"]);

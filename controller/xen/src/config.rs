@@ -3,7 +3,7 @@
 //! Pure. libxl ignores members that it does not know and leaves members with their default value out of what it prints, so nothing here
 //! is written with libxl's own default: [`not_understood`] may then demand every member back.
 
-use protocol::{BootConfig, CpuSet, DomainConfig, DomainKind};
+use protocol::{BootConfig, CpuSet, DiskConfig, DomainConfig, DomainKind, NicConfig};
 use serde_json::{Value, json};
 
 /// GRUB's images, as Debian's package `grub-xen-host` installs them.
@@ -60,6 +60,9 @@ pub(crate) fn to_libxl(config: &DomainConfig, poolid: u32) -> Value {
         "claim_mode": "True",
         "sched_params": {"weight": placement.sched.weight, "cap": placement.sched.cap},
     });
+    if let Some(soft) = &placement.soft {
+        b_info["vcpu_soft_affinity"] = placement.hard.iter().map(|_| bits(soft)).collect();
+    }
     b_info[format!("type.{kind_name}")] = json!({});
     match boot {
         BootConfig::Kernel { kernel, ramdisk, cmdline } => {
@@ -72,21 +75,9 @@ pub(crate) fn to_libxl(config: &DomainConfig, poolid: u32) -> Value {
         }
         BootConfig::Grub => b_info["kernel"] = if *kind == DomainKind::Pv { GRUB_PV } else { GRUB_PVH }.into(),
     }
-    let disks: Vec<Value> = disks
-        .iter()
-        .map(|disk| {
-            let mut json = json!({"pdev_path": disk.path, "vdev": disk.target, "backend": "phy", "format": "raw"});
-            if !disk.read_only {
-                json["readwrite"] = 1.into();
-            }
-            json
-        })
-        .collect();
-    let nics: Vec<Value> = nics
-        .iter()
-        .zip(0_u32..)
-        .map(|(nic, devid)| json!({"devid": devid, "mac": nic.mac.to_lowercase(), "bridge": nic.bridge}))
-        .collect();
+    let disks: Vec<Value> = disks.iter().map(disk_json).collect();
+    let nics: Vec<Value> =
+        nics.iter().zip(0_u32..).map(|(nic, place)| nic_json(nic, nic.devid.unwrap_or(place))).collect();
     let mut whole = json!({"c_info": c_info, "b_info": b_info});
     if !disks.is_empty() {
         whole["disks"] = disks.into();
@@ -95,6 +86,21 @@ pub(crate) fn to_libxl(config: &DomainConfig, poolid: u32) -> Value {
         whole["nics"] = nics.into();
     }
     whole
+}
+
+/// The JSON for `libxl_device_disk_from_json`.
+pub(crate) fn disk_json(disk: &DiskConfig) -> Value {
+    let DiskConfig { target, path, read_only } = disk;
+    let mut json = json!({"pdev_path": path, "vdev": target, "backend": "phy", "format": "raw"});
+    if !read_only {
+        json["readwrite"] = 1.into();
+    }
+    json
+}
+
+/// The JSON for `libxl_device_nic_from_json`.
+pub(crate) fn nic_json(nic: &NicConfig, devid: u32) -> Value {
+    json!({"devid": devid, "mac": nic.mac.to_lowercase(), "bridge": nic.bridge})
 }
 
 /// The members of `written` that libxl did not give back, as paths such as `b_info.max_vcpus`.
@@ -131,7 +137,7 @@ fn bits(cpus: &CpuSet) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::{DiskConfig, Mark, NicConfig, Placement, Sched};
+    use protocol::{Mark, Placement, Sched};
     use uuid::Uuid;
 
     fn config(kind: DomainKind) -> DomainConfig {
@@ -146,6 +152,7 @@ mod tests {
             placement: Placement {
                 cpupool: None,
                 hard: vec!["2-3".parse().unwrap(), "2".parse().unwrap()],
+                soft: None,
                 sched: Sched { weight: 256, cap: 0 },
             },
             boot: BootConfig::Grub,
@@ -184,7 +191,7 @@ mod tests {
             read_only,
         };
         config.disks = vec![disk("xvda", false), disk("xvdb", true)];
-        config.nics = vec![NicConfig { mac: "02:00:00:AA:BB:CC".to_owned(), bridge: "xenbr0".to_owned() }];
+        config.nics = vec![NicConfig { mac: "02:00:00:AA:BB:CC".to_owned(), bridge: "xenbr0".to_owned(), devid: None }];
         insta::assert_snapshot!(lines(&to_libxl(&config, 3)), @r#"
         b_info.avail_vcpus [0]
         b_info.claim_mode "True"

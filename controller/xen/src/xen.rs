@@ -1,12 +1,12 @@
 //! Xen through libxl, as operations see it.
 
-use crate::config::{not_understood, to_libxl};
+use crate::config::{disk_json, nic_json, not_understood, to_libxl};
 use crate::libxl::{
-    Bitmap, Control, DomainConfig as LibxlConfig, Libxl, List, Physinfo, Store, c_text, create_cpupool, domain,
+    Bitmap, Control, Device, DomainConfig as LibxlConfig, Libxl, List, Physinfo, Store, c_text, create_cpupool, domain,
 };
 use crate::observe;
 use operation::Hypervisor;
-use protocol::{CpuSet, Cpupool, Domain, DomainConfig, Failure, FailureKind, Sched};
+use protocol::{CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Failure, FailureKind, NicConfig, Sched};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -33,21 +33,25 @@ impl Xen {
         let written = to_libxl(config, poolid);
         let mut libxl_config = LibxlConfig::from_json(&self.libxl, &written.to_string())?;
         let read_back = libxl_config.understood(&self.libxl)?;
-        let call = "libxl_domain_config_to_json";
-        let read_back = serde_json::from_str(&read_back).map_err(|error| {
-            Failure::new(FailureKind::ReadBack, call, format!("libxl's JSON cannot be read: {error}"))
-        })?;
-        let missing = not_understood(&written, &read_back);
-        if missing.is_empty() {
-            return Ok(libxl_config);
-        }
-        let message = format!(
-            "this libxl did not take {} from the domain's configuration; pinfold-xen was built for Xen {}, install the build for the Xen that runs",
-            missing.join(", "),
-            libxl_sys::XEN_MINOR
-        );
-        Err(Failure::new(FailureKind::ReadBack, call, message))
+        check_understood("libxl_domain_config_to_json", &written, &read_back)?;
+        Ok(libxl_config)
     }
+}
+
+/// Refuses what libxl did not take whole: it ignores members that it does not know, without a word.
+fn check_understood(call: &str, written: &serde_json::Value, read_back: &str) -> Result<(), Failure> {
+    let read_back = serde_json::from_str(read_back)
+        .map_err(|error| Failure::new(FailureKind::ReadBack, call, format!("libxl's JSON cannot be read: {error}")))?;
+    let missing = not_understood(written, &read_back);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "this libxl did not take {} from the configuration; pinfold-xen was built for Xen {}, install the build for the Xen that runs",
+        missing.join(", "),
+        libxl_sys::XEN_MINOR
+    );
+    Err(Failure::new(FailureKind::ReadBack, call, message))
 }
 
 impl Hypervisor for Xen {
@@ -64,7 +68,7 @@ impl Hypervisor for Xen {
     }
 
     fn dom0_affinity(&mut self) -> Result<Vec<CpuSet>, Failure> {
-        Ok(List::vcpus(&self.libxl, 0)?.readings().map(|(_, _, hard)| hard).collect())
+        Ok(List::vcpus(&self.libxl, 0)?.readings().map(|(_, _, hard, _)| hard).collect())
     }
 
     fn create_cpupool(&mut self, uuid: Uuid, name: &str) -> Result<u32, Failure> {
@@ -138,6 +142,11 @@ impl Hypervisor for Xen {
         self.libxl.set_hard_affinity(domid, vcpu, &mut map)
     }
 
+    fn set_soft_affinity(&mut self, domid: u32, vcpu: u32, cpus: &CpuSet) -> Result<(), Failure> {
+        let mut map = Bitmap::of_pcpus(&self.libxl, cpus)?;
+        self.libxl.set_soft_affinity(domid, vcpu, &mut map)
+    }
+
     fn set_sched(&mut self, domid: u32, sched: Sched) -> Result<(), Failure> {
         self.libxl.set_sched(domid, sched)
     }
@@ -149,6 +158,28 @@ impl Hypervisor for Xen {
     fn set_vcpus_online(&mut self, domid: u32, online: u32) -> Result<(), Failure> {
         let mut map = Bitmap::of_vcpus(&self.libxl, &CpuSet::first(online))?;
         self.libxl.set_vcpus_online(domid, &mut map)
+    }
+
+    fn attach_disk(&mut self, domid: u32, disk: &DiskConfig) -> Result<(), Failure> {
+        let written = disk_json(disk);
+        let mut device = Device::disk(&self.libxl, &written.to_string())?;
+        check_understood("libxl_device_disk_to_json", &written, &device.understood(&self.libxl)?)?;
+        device.add(&self.libxl, domid)
+    }
+
+    fn detach_disk(&mut self, domid: u32, device: &str) -> Result<(), Failure> {
+        Device::disk_of(&self.libxl, domid, device)?.safe_remove(&self.libxl, domid)
+    }
+
+    fn attach_nic(&mut self, domid: u32, nic: &NicConfig) -> Result<(), Failure> {
+        let written = nic_json(nic, nic.devid.unwrap_or_default());
+        let mut device = Device::nic(&self.libxl, &written.to_string())?;
+        check_understood("libxl_device_nic_to_json", &written, &device.understood(&self.libxl)?)?;
+        device.add(&self.libxl, domid)
+    }
+
+    fn detach_nic(&mut self, domid: u32, devid: u32) -> Result<(), Failure> {
+        Device::nic_of(&self.libxl, domid, devid)?.remove(&self.libxl, domid)
     }
 
     fn rename_domain(&mut self, domid: u32, name: &str) -> Result<(), Failure> {

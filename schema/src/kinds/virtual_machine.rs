@@ -52,7 +52,10 @@ pub(crate) struct VirtualMachineSpec {
     /// What it boots: a kernel in dom0, or GRUB from its own disks.
     pub(crate) boot: Spanned<Boot>,
     /// Its disks. Default: none.
-    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
+    ///
+    /// Changing it: a disk that is added is attached to the running guest; one that is removed is taken away once the guest has let go of it, never by
+    /// force. An emulated disk of an HVM guest (`hd…`, `sd…`) comes and goes at the next start.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
     #[schemars(extend(
         "x-kubernetes-list-type" = "map",
@@ -62,7 +65,10 @@ pub(crate) struct VirtualMachineSpec {
     ))]
     pub(crate) disks: Vec<Disk>,
     /// Its network interfaces, in the order in which the guest sees them. Default: none.
-    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
+    ///
+    /// Changing it: a NIC that is added is attached to the running guest; one that is removed is taken away, by force when the guest does not let go of it
+    /// within 10 s. The others keep their device numbers.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
     #[schemars(extend(
         "x-kubernetes-list-type" = "map",
@@ -177,7 +183,7 @@ impl Shorthand for Memory {
 #[serde(
     deny_unknown_fields,
     rename_all = "camelCase",
-    expecting = "a mapping with `partition`, `pins`, `weight` and `cap`"
+    expecting = "a mapping with `partition`, `pins`, `softPins`, `weight` and `cap`"
 )]
 pub(crate) struct Cpu {
     /// The partition whose cores its vCPUs run on, and no others. Default: none; it runs in Pool-0 beside dom0.
@@ -191,6 +197,11 @@ pub(crate) struct Cpu {
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub(crate) pins: Option<Spanned<Vec<Spanned<CoreForm>>>>,
+    /// Cores that the scheduler prefers for its vCPUs, of those that they are limited to: soft affinity. Default: no preference.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub(crate) soft_pins: Option<Spanned<Vec<Spanned<CoreForm>>>>,
     /// Scheduler weight against other VMs on the same cores, 1 to 65535. Default: 256, the scheduler's own.
     #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
@@ -247,7 +258,9 @@ pub(crate) struct Disk {
 #[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `name` and `network`")]
 pub(crate) struct Nic {
     /// Its name within the VM. Without `mac`, the address comes from it.
-    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
+    ///
+    /// Changing it: a NIC of another name is another NIC, unless `mac` and `network` are the same.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     pub(crate) name: Spanned<Name>,
     /// The network that it is attached to.
     #[schemars(extend("x-pinfold-effect" = Effect::Restart))]

@@ -7,7 +7,7 @@ use crate::finding::{Bytes, Finding, Kind};
 use crate::kinds::Manifest;
 use crate::kinds::shorthand::ShortOr;
 use crate::kinds::virtual_machine::{self as form, VirtualMachineSpec, VmType};
-use crate::units::{Name, Size};
+use crate::units::{Core, Name, Size};
 
 /// Bytes of a PV guest's command line without its last NUL (MAX_GUEST_CMDLINE, xen/include/public/xen.h).
 const MAX_PV_COMMAND_LINE: usize = 1023;
@@ -137,7 +137,7 @@ fn memory(
 }
 
 fn cpu(scene: &Scene<'_>, manifest: &VmManifest, cpu: &form::Cpu, vcpus: Vcpus, findings: &mut Vec<Finding>) -> Cpu {
-    let form::Cpu { partition, pins, weight, cap } = cpu;
+    let form::Cpu { partition, pins, soft_pins, weight, cap } = cpu;
     if let Some(partition) = partition {
         names::reference(scene, manifest, Kind::CorePartition, partition, findings);
         elsewhere(scene, manifest, partition, findings);
@@ -152,6 +152,7 @@ fn cpu(scene: &Scene<'_>, manifest: &VmManifest, cpu: &form::Cpu, vcpus: Vcpus, 
             findings.push(finding);
         }
     }
+    preferred(scene, manifest, cpu, findings);
     // libxl refuses more (libxl_sched.c: "Cpu cap out of range").
     let most = u64::from(vcpus.max.unwrap_or(vcpus.online)) * 100;
     if let Some(cap) = cap.as_ref().filter(|cap| u64::from(cap.value.0) > most) {
@@ -165,8 +166,30 @@ fn cpu(scene: &Scene<'_>, manifest: &VmManifest, cpu: &form::Cpu, vcpus: Vcpus, 
     Cpu {
         partition: partition.as_ref().map(|partition| partition.value.clone()),
         pins: pins.as_ref().map(|pins| cores::unique(scene, manifest, pins, "`pins` has", findings)),
+        soft_pins: soft_pins.as_ref().map(|pins| cores::unique(scene, manifest, pins, "`softPins` has", findings)),
         weight: weight.and_then(|weight| u16::try_from(weight.0).ok()),
         cap: cap.as_ref().and_then(|cap| u16::try_from(cap.value.0).ok()),
+    }
+}
+
+/// What a vCPU may not run on, it cannot prefer.
+fn preferred(scene: &Scene<'_>, manifest: &VmManifest, cpu: &form::Cpu, findings: &mut Vec<Finding>) {
+    let Some(soft_pins) = &cpu.soft_pins else { return };
+    let named = |name| scene.documents.partitions.iter().find(|other| other.name.value == name);
+    let partition = cpu.partition.as_ref().and_then(|partition| named(partition.value.clone()));
+    let (limit, whose) = match (partition, &cpu.pins) {
+        (Some(partition), _) => (&partition.spec.cores, "the partition's cores"),
+        (None, Some(pins)) => (pins, "the cores in `pins`"),
+        (None, None) => return,
+    };
+    let limit: Vec<Core> = limit.value.iter().map(|core| core.value.into()).collect();
+    let outside = soft_pins.value.iter().find(|core| !limit.contains(&core.value.into()));
+    if let Some(core) = outside {
+        let message = format!("core {} of `spec.cpu.softPins` is none of {whose}", Core::from(core.value));
+        let finding = Finding::error("soft-pins-outside", message)
+            .at(scene.at(manifest, core.bytes))
+            .help(format!("name some of {whose}: its vCPUs run on no others"));
+        findings.push(finding);
     }
 }
 

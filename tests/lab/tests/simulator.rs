@@ -183,6 +183,7 @@ fn config(name: &str, hard: &[&str], more: &str) -> DomainConfig {
         placement: Placement {
             cpupool: None,
             hard: hard.iter().map(|mask| mask.parse().unwrap()).collect(),
+            soft: None,
             sched: Sched { weight: 512, cap: 50 },
         },
         boot: BootConfig::Kernel { kernel: kernel.to_owned(), ramdisk: None, cmdline: None },
@@ -193,7 +194,7 @@ fn config(name: &str, hard: &[&str], more: &str) -> DomainConfig {
             .collect(),
         nics: more
             .starts_with("vif")
-            .then(|| NicConfig { mac: "02:00:00:00:00:01".to_owned(), bridge: "none".to_owned() })
+            .then(|| NicConfig { mac: "02:00:00:00:00:01".to_owned(), bridge: "none".to_owned(), devid: None })
             .into_iter()
             .collect(),
         memory_reserve_kib: 0,

@@ -24,7 +24,12 @@ impl Default for Deadlines {
 fn deadline(request: &Request) -> Duration {
     Duration::from_secs(match request {
         Request::CreateDomain(_) | Request::DestroyDomain { .. } => 600,
-        Request::ShutdownDomain { .. } => 90,
+        // Hotplug scripts have 40 s each (`LIBXL_HOTPLUG_TIMEOUT`, libxl_internal.h), guests 10 s.
+        Request::ShutdownDomain { .. }
+        | Request::AttachDisk { .. }
+        | Request::DetachDisk { .. }
+        | Request::AttachNic { .. }
+        | Request::DetachNic { .. } => 90,
         Request::ShapeCpupool(_)
         | Request::RenameCpupool { .. }
         | Request::DestroyCpupool { .. }

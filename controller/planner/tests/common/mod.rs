@@ -206,7 +206,7 @@ impl Stage {
                     sets.push(placement.hard[0].clone());
                 }
             }
-            Request::SetAffinity { target, hard } => {
+            Request::SetAffinity { target, hard, .. } => {
                 if let Some(sets) = allowed.get_mut(&target.uuid) {
                     sets.push(hard[0].clone());
                 }

@@ -65,6 +65,7 @@ pub fn placement(cpupool: Option<&str>, hard: &[&str]) -> Placement {
     Placement {
         cpupool: cpupool.map(id),
         hard: hard.iter().map(|mask| cpus(mask)).collect(),
+        soft: None,
         sched: Sched { weight: 512, cap: 50 },
     }
 }
@@ -82,7 +83,7 @@ pub fn config(name: &str, placement: Placement) -> DomainConfig {
         placement,
         boot: BootConfig::Kernel { kernel: "/boot/vmlinuz".to_owned(), ramdisk: None, cmdline: None },
         disks: Vec::new(),
-        nics: vec![NicConfig { mac: "02:00:00:00:00:01".to_owned(), bridge: "xenbr0".to_owned() }],
+        nics: vec![NicConfig { mac: "02:00:00:00:00:01".to_owned(), bridge: "xenbr0".to_owned(), devid: None }],
         memory_reserve_kib: 0,
         stays_paused: false,
     }

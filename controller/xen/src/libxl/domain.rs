@@ -150,6 +150,14 @@ impl Libxl {
         })
     }
 
+    /// Sets the soft affinity of one vCPU; its hard affinity stays.
+    pub(crate) fn set_soft_affinity(&self, domid: u32, vcpu: u32, map: &mut Bitmap) -> Result<(), Failure> {
+        // SAFETY: the context is open, the map allocated as wide as the host and only read; null: no hard affinity.
+        self.call("libxl_set_vcpuaffinity", |ctx| unsafe {
+            sys::libxl_set_vcpuaffinity(ctx, domid, vcpu, null(), map.as_mut_ptr())
+        })
+    }
+
     /// Asks the guest to use the vCPUs in `map`.
     pub(crate) fn set_vcpus_online(&self, domid: u32, map: &mut Bitmap) -> Result<(), Failure> {
         // SAFETY: the context is open, the map allocated and only read; a null how: synchronous.

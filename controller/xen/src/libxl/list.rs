@@ -39,8 +39,8 @@ impl List<sys::libxl_vcpuinfo> {
     }
 
     /// Each vCPU's number, whether it is online, and its hard affinity.
-    pub(crate) fn readings(&self) -> impl Iterator<Item = (u32, bool, CpuSet)> + '_ {
-        self.iter().map(|vcpu| (vcpu.vcpuid, vcpu.online, set_of(&vcpu.cpumap)))
+    pub(crate) fn readings(&self) -> impl Iterator<Item = (u32, bool, CpuSet, CpuSet)> + '_ {
+        self.iter().map(|vcpu| (vcpu.vcpuid, vcpu.online, set_of(&vcpu.cpumap), set_of(&vcpu.cpumap_soft)))
     }
 }
 

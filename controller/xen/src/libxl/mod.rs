@@ -7,6 +7,7 @@
 mod bitmap;
 mod config;
 mod control;
+mod devices;
 pub(crate) mod domain;
 mod list;
 mod log;
@@ -15,6 +16,7 @@ mod store;
 pub(crate) use bitmap::Bitmap;
 pub(crate) use config::DomainConfig;
 pub(crate) use control::Control;
+pub(crate) use devices::Device;
 pub(crate) use domain::create_cpupool;
 pub(crate) use list::{List, Physinfo, uuid_of};
 pub(crate) use store::{Store, Watch, xenstored_answers};

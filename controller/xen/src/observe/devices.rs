@@ -1,7 +1,7 @@
 //! Disks and NICs, from their backends in dom0's xenstore: so also those of domains that pinfold did not make.
 
 use crate::libxl::Store;
-use protocol::{DomainDisk, DomainNic, Failure};
+use protocol::{DeviceState, DomainDisk, DomainNic, Failure};
 use std::collections::BTreeSet;
 
 /// Where dom0's backends stand.
@@ -36,7 +36,7 @@ impl Backends {
     }
 
     /// The disks of a domain, in the order of their device numbers.
-    pub(super) fn disks(&self, store: &Store, domid: u32) -> Result<Vec<DomainDisk>, Failure> {
+    pub(super) fn disks(&self, store: &Store, domid: u32, is_ours: bool) -> Result<Vec<DomainDisk>, Failure> {
         let mut disks = Vec::new();
         for (kind, _) in self.disks.iter().filter(|(_, domids)| domids.contains(&domid)) {
             let folder = format!("{BACKENDS}/{kind}/{domid}");
@@ -49,14 +49,15 @@ impl Backends {
                 }
                 let target = node("dev")?.unwrap_or_else(|| device.clone());
                 let read_only = node("mode")?.is_some_and(|mode| mode == "r");
-                disks.push(DomainDisk { target, path, read_only });
+                let state = if is_ours { state(&node)? } else { DeviceState::Attached };
+                disks.push(DomainDisk { target, path, read_only, state });
             }
         }
         Ok(disks)
     }
 
     /// The NICs of a domain, in the order of their device numbers.
-    pub(super) fn nics(&self, store: &Store, domid: u32) -> Result<Vec<DomainNic>, Failure> {
+    pub(super) fn nics(&self, store: &Store, domid: u32, is_ours: bool) -> Result<Vec<DomainNic>, Failure> {
         let mut nics = Vec::new();
         if !self.nics.contains(&domid) {
             return Ok(nics);
@@ -65,12 +66,25 @@ impl Backends {
         for devid in numbers(&store.names(&folder)?) {
             let node = |name: &str| store.read(&format!("{folder}/{devid}/{name}"));
             if let Some(mac) = node("mac")? {
-                nics.push(DomainNic { devid, mac, bridge: node("bridge")? });
+                let state = if is_ours { state(&node)? } else { DeviceState::Attached };
+                nics.push(DomainNic { devid, mac, bridge: node("bridge")?, state });
             }
         }
         nics.sort_by_key(|nic| nic.devid);
         Ok(nics)
     }
+}
+
+/// How far a device is attached. Every backend that libxl makes has `online`, which it sets to 0 when it asks for the device's removal
+/// (`libxl__initiate_device_generic_remove`, libxl_device.c), and the scripts of those that have one write `hotplug-status`.
+fn state(node: &dyn Fn(&str) -> Result<Option<String>, Failure>) -> Result<DeviceState, Failure> {
+    if node("online")?.as_deref() == Some("0") {
+        return Ok(DeviceState::Closing);
+    }
+    let connected = node("hotplug-status")?.as_deref() == Some("connected");
+    // Without a script there is none that could be missing: QEMU serves the device.
+    let whole = connected || node("script")?.is_none();
+    Ok(if whole { DeviceState::Attached } else { DeviceState::Unfinished })
 }
 
 /// The numbers among names.

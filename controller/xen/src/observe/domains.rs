@@ -72,7 +72,9 @@ fn domain(xen: &Xen, backends: &Backends, info: &sys::libxl_dominfo) -> Result<D
         vcpus: match List::vcpus(&xen.libxl, domid) {
             // For a domain that has just been made, and has no vCPU yet, libxl fails.
             Err(_) if info.vcpu_max_id == NO_VCPU => Reading::Known(Vec::new()),
-            Ok(vcpus) => Reading::Known(vcpus.readings().map(|(id, online, hard)| Vcpu { id, online, hard }).collect()),
+            Ok(vcpus) => Reading::Known(
+                vcpus.readings().map(|(id, online, hard, soft)| Vcpu { id, online, hard, soft: Some(soft) }).collect(),
+            ),
             Err(failure) => Reading::unknown("VcpusUnreadable", failure.to_string()),
         },
         vcpus_asked,
@@ -87,8 +89,8 @@ fn domain(xen: &Xen, backends: &Backends, info: &sys::libxl_dominfo) -> Result<D
         },
         mark,
         ready,
-        disks: backends.disks(store, domid)?,
-        nics: backends.nics(store, domid)?,
+        disks: backends.disks(store, domid, mark.is_some())?,
+        nics: backends.nics(store, domid, mark.is_some())?,
         cpu_time_ns: info.cpu_time,
     })
 }
