@@ -35,6 +35,7 @@ mod power;
 pub mod record;
 mod release;
 pub mod render;
+mod requests;
 pub mod resolve;
 mod shape;
 mod status;

@@ -7,13 +7,12 @@ use crate::classify::{Group, of_group, with_group};
 use crate::config::VmConfig;
 use crate::draft::{Draft, Rank, moment, next_backoff};
 use crate::guest_ends::CRASH_LOOP;
-use crate::memory::{about, size};
 use crate::place::{Problem, Spot, spot};
 use crate::record::{Here, VmRecord};
 use crate::vms::{Planning, target};
 use crate::world::{POOL0, World, lives};
 use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, devices, digest};
-use crate::{pause, stop};
+use crate::{pause, requests, stop};
 use protocol::{CpuSet, Domain, Placement, Reading, Request};
 
 /// Everything that differs, each as an item; what is recorded besides, when nothing more is to be done.
@@ -30,8 +29,8 @@ pub(crate) fn plan_live(planning: &mut Planning, domain: &Domain) {
         pause::let_run(planning, domain);
     }
     sched(planning, domain);
-    memory(planning, domain);
-    vcpus(planning, domain);
+    requests::memory(planning, domain);
+    requests::vcpus(planning, domain);
     devices::plan_devices(planning, domain);
     note(planning, before);
 }
@@ -232,45 +231,6 @@ fn sched(planning: &mut Planning, domain: &Domain) {
     }
 }
 
-/// The target is what counts, not what the guest makes of it: a guest may be slow, or have no balloon driver.
-fn memory(planning: &mut Planning, domain: &Domain) {
-    let wanted = planning.intentions.config.memory_kib;
-    let built =
-        domain.memory.static_max_kib.or(planning.subject.describes(domain).map(|intent| intent.config.memory_max_kib));
-    let Some(target_kib) = domain.memory.target_kib.filter(|target| *target != wanted) else { return };
-    // More than it was built for takes a restart, which is shown as pending.
-    if built.is_some_and(|max| wanted > max) {
-        return;
-    }
-    let change =
-        Change { field: "spec.memory.target".to_owned(), old: Some(size(target_kib)), new: Some(size(wanted)) };
-    let draft = step(planning, Group::Memory, vec![change], "its memory target was changed outside pinfold");
-    let free =
-        planning.world.hypervisor.memory_free_kib.saturating_sub(planning.world.observed.dom0.memory_reserve_kib);
-    let more = wanted.saturating_sub(domain.memory.current_kib);
-    if more > free {
-        let message = format!("{} more are needed, and the host has {} to give", about(more), about(free));
-        planning.report.stalled("NotEnoughMemory", message.clone());
-        planning.drafts.push(draft.waiting(message));
-        return;
-    }
-    planning.attempt_live(draft, Request::SetMemory { target: target(domain), memory_kib: wanted }, &[Group::Memory]);
-}
-
-/// What the guest is asked for is what counts, not what it makes of it: a guest may ignore that, and asking again would not help.
-fn vcpus(planning: &mut Planning, domain: &Domain) {
-    let (Some(asked), Reading::Known(vcpus)) = (domain.vcpus_asked, &domain.vcpus) else { return };
-    let wanted = planning.intentions.config.vcpus_online;
-    let fits = usize::try_from(wanted).is_ok_and(|wanted| wanted <= vcpus.len());
-    if asked == wanted || !fits {
-        return;
-    }
-    let change =
-        Change { field: "spec.vcpus.online".to_owned(), old: Some(asked.to_string()), new: Some(wanted.to_string()) };
-    let draft = step(planning, Group::Vcpus, vec![change], "its number of vCPUs was changed outside pinfold");
-    planning.attempt_live(draft, Request::SetVcpus { target: target(domain), online: wanted }, &[Group::Vcpus]);
-}
-
 /// Groups that steps on the host bring about, and record.
 const LIVE: [Group; 7] =
     [Group::Power, Group::Placement, Group::Sched, Group::Memory, Group::Vcpus, Group::Disks, Group::Nics];
@@ -318,7 +278,7 @@ fn note(planning: &mut Planning, before: usize) {
 /// decided here.
 fn is_noted(planning: &Planning, record: &VmRecord) -> bool {
     let VmRecord { version: _, pool_id: _, uuid: _, name: _, defaults, wanted, manifest, off_by_guest, here } = record;
-    let Here { host: _, intent: _, ended, stopping: _, backoff } = here;
+    let Here { host: _, intent: _, ended, stopping: _, backoff, asked: _ } = here;
     let subject = planning.subject;
     *defaults == subject.defaults
         && *wanted == planning.intentions.config

@@ -90,6 +90,7 @@ fn rest(planning: &mut Planning, by_guest: bool) {
         ended: base.here.ended.clone().filter(|_| by_guest),
         stopping: None,
         backoff: None,
+        asked: None,
     };
     let off_by_guest = base.off_by_guest.clone().filter(|_| by_guest);
     let next = VmRecord { name: planning.subject.name.clone(), off_by_guest, here, ..base };

@@ -60,13 +60,34 @@ pub struct Here {
     pub stopping: Option<Stopping>,
     /// Failures in a row.
     pub backoff: Option<Backoff>,
+    /// What the guest of the current domain was asked for since it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Requests>,
 }
 
 impl Here {
     /// A host that has done nothing with the VM yet.
     pub fn fresh(host: Name) -> Self {
-        Self { host, intent: None, ended: None, stopping: None, backoff: None }
+        Self { host, intent: None, ended: None, stopping: None, backoff: None, asked: None }
     }
+}
+
+/// What a guest was asked for and may ignore, each the last time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    /// Memory, in KiB.
+    pub memory: Option<Asked>,
+    /// vCPUs in use.
+    pub vcpus: Option<Asked>,
+}
+
+/// One request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// For how much.
+    pub value: u64,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// How one incarnation was built: true of the domain that bears the same incarnation in its mark, and of no other.

@@ -72,21 +72,54 @@ fn live_changes_go_one_at_a_time_without_a_restart() {
 }
 
 #[test]
-fn a_guest_that_ignores_how_many_vcpus_it_is_to_use_is_asked_once() {
-    let mut stage = stage(&vm_sized("web", "{online: 1, max: 2}", "128Mi", ""));
-    stage.event(
-        &serde_json::from_value(serde_json::json!({"guest-behaves": {"name": "web", "guest": {"ignores": ["vcpus"]}}}))
-            .unwrap(),
-    );
-    stage.commit(&(base("") + &vm_sized("web", "2", "128Mi", "")));
-    assert_snapshot!(stage.converge(), @r"
-    1 vm/web change [spec.vcpus.online 1 -> 2] (Commit; it is not as declared) now do set-vcpus
-    2 vm/web settle (Commit; nothing on the host differs; that is recorded) now records
+fn a_guest_that_ignores_a_request_is_asked_once_and_told_of() {
+    let mut stage = stage(&vm_sized("web", "{online: 1, max: 2}", "{target: 128Mi, max: 256Mi}", ""));
+    stage.wait(5);
+    let behaves = |ignores: &str| {
+        let guest = serde_json::json!({"guest-behaves": {"name": "web", "guest": {"ignores": [ignores]}}});
+        serde_json::from_value(guest).unwrap()
+    };
+    stage.event(&behaves("vcpus"));
+    stage.commit(&(base("") + &vm_sized("web", "2", "{target: 256Mi, max: 256Mi}", "")));
+    stage.pass();
+    stage.pass();
+    // While the guest may still follow, that is waited for.
+    assert_snapshot!(planner::render::plan(&stage.plan()), @r"
+    ~ vm/web                   change    live        commit    waiting
+        because its guest was asked for it
+        waits: the guest follows, until 2026-01-01T00:02:05Z
+        + spec.memory.target  256Mi
+    ~ vm/web                   change    live        commit    waiting
+        because its guest was asked for it
+        waits: the guest follows, until 2026-01-01T00:02:05Z
+        + spec.vcpus.online  2
+    ~ vm/web                   settle    live        commit    now
+        because nothing on the host differs; that is recorded
+    0 to create, 3 to change, 0 to remove or stop. 1 now, 2 waiting, 0 held, 0 at next start.
     ");
+    assert_snapshot!(stage.converge(), @" 1 vm/web settle (Commit; nothing on the host differs; that is recorded) now records");
+    assert_snapshot!(stage.status("vm/web"), @r"
+    vm/web: running
+      Ready False GuestIgnores: its guest was asked for spec.vcpus.online 2 at 2026-01-01T00:00:05Z and has not followed; it runs on as it is: look into the guest, or take the change back
+      Stalled True GuestIgnores: its guest was asked for spec.vcpus.online 2 at 2026-01-01T00:00:05Z and has not followed; it runs on as it is: look into the guest, or take the change back
+    ");
+    // It follows after all: nothing is left to tell.
+    stage.event(&behaves("memory"));
+    stage.wait(1);
     assert_snapshot!(stage.status("vm/web"), @r"
     vm/web: running
       Ready True AsDeclared: as commit c20000000000 says
     ");
+    stage.commit(&(base("") + &vm_sized("web", "2", "{target: 128Mi, max: 256Mi}", "")));
+    stage.converge();
+    assert_snapshot!(stage.status("vm/web"), @r"
+    vm/web: running
+      Ready False GuestIgnores: its guest was asked for spec.memory.target 128Mi at 2026-01-01T00:02:06Z and has not followed; it runs on as it is: look into the guest, or take the change back
+      Stalled True GuestIgnores: its guest was asked for spec.memory.target 128Mi at 2026-01-01T00:02:06Z and has not followed; it runs on as it is: look into the guest, or take the change back
+    ");
+    // What is asked for at its next start is another matter.
+    stage.event(&Event::Destroy { domain: "web".to_owned() });
+    assert_snapshot!(stage.converge(), @" 1 vm/web start (Drift; it should run and has no domain: destroyed outside pinfold, or its start was cut off) now do create-domain");
 }
 
 #[test]

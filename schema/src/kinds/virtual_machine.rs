@@ -139,6 +139,8 @@ pub(crate) type VcpuCount = Bounded<1, 8192>;
 #[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `online` and `max`")]
 pub(crate) struct Vcpus {
     /// vCPUs that the guest is asked to use.
+    ///
+    /// Changing it: the guest is asked, and told of as ignoring it (`GuestIgnores`) when it does not follow within 2 minutes.
     #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     pub(crate) online: VcpuCount,
     /// vCPUs that the domain is built with, at least as many as `online`; at most 128 for `pvh`. Default: as many as `online`.
@@ -152,6 +154,8 @@ pub(crate) struct Vcpus {
 #[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `target` and `max`")]
 pub(crate) struct Memory {
     /// Memory that the guest is asked to use: a whole number with `Ki`, `Mi`, `Gi` or `Ti`, at least 4Mi.
+    ///
+    /// Changing it: the guest is asked, and told of as ignoring it (`GuestIgnores`) when it is not within 16Mi of it after 2 minutes.
     #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     pub(crate) target: Size,
     /// Memory that the domain is built for, at least as much as `target`. Default: as much as `target`.
