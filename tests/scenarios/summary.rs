@@ -24,16 +24,16 @@ fn host(observation: &Observation) -> String {
         (Reading::Known(pools), Reading::Known(domains)) => (pools, domains),
         (Reading::Unknown(cause), _) | (_, Reading::Unknown(cause)) => return format!("unknown: {}\n", cause.reason),
     };
+    let online: CpuSet = observation.hypervisor.pcpus.iter().filter(|pcpu| pcpu.online).map(|pcpu| pcpu.id).collect();
     let mut pool_lines: Vec<String> =
         pools.iter().map(|pool| format!("cpupool {:<12} cpus {}", name_of(pool), pool.cpus)).collect();
     pool_lines.sort();
-    let mut domain_lines: Vec<String> = domains.iter().map(|domain| describe(domain, pools)).collect();
+    let mut domain_lines: Vec<String> = domains.iter().map(|domain| describe(domain, pools, &online)).collect();
     domain_lines.sort();
     let mut text = String::new();
     for line in pool_lines.into_iter().chain(domain_lines) {
         let _ = writeln!(text, "{line}");
     }
-    let online: CpuSet = observation.hypervisor.pcpus.iter().filter(|pcpu| pcpu.online).map(|pcpu| pcpu.id).collect();
     let free = pools.iter().fold(online, |free, pool| free.difference(&pool.cpus));
     if !free.is_empty() {
         let _ = writeln!(text, "free pCPUs {free}");
@@ -45,7 +45,7 @@ fn name_of(pool: &Cpupool) -> &str {
     pool.name.as_deref().unwrap_or("(unnamed)")
 }
 
-fn describe(domain: &Domain, pools: &[Cpupool]) -> String {
+fn describe(domain: &Domain, pools: &[Cpupool], pcpus: &CpuSet) -> String {
     let state = match domain.state {
         DomainState::Running => "running".to_owned(),
         DomainState::Paused => "paused".to_owned(),
@@ -68,6 +68,10 @@ fn describe(domain: &Domain, pools: &[Cpupool]) -> String {
         masks.join(" "),
         domain.memory.target_kib.unwrap_or(0),
     );
+    let preferred = vcpus.iter().filter_map(|vcpu| vcpu.soft.as_ref()).find(|soft| !pcpus.is_subset(soft));
+    if let Some(soft) = preferred {
+        let _ = write!(text, "\n        prefers {soft}");
+    }
     for DomainDisk { target, path, read_only, state } in &domain.disks {
         let access = if *read_only { "read-only" } else { "read-write" };
         let _ = write!(text, "\n        disk {target} {path} {access} {state:?}");
