@@ -81,6 +81,9 @@ pub struct Dom0 {
     pub memory_max_kib: Option<u64>,
     /// vCPUs.
     pub vcpus: u32,
+    /// CPU time used so far, in nanoseconds; `None` when an older worker did not say.
+    #[serde(default)]
+    pub cpu_time_ns: Option<u64>,
 }
 
 /// A logical processor.
@@ -150,6 +153,10 @@ pub struct Domain {
     pub nics: Vec<DomainNic>,
     /// CPU time used so far, in nanoseconds.
     pub cpu_time_ns: u64,
+    /// The pseudo-terminal in dom0 that its text console is on: `console/tty` for PV and PVH, `serial/0/tty` for HVM (`libxl_primary_console_get_tty`,
+    /// libxl.h:1979). `None` when it has none, or none yet, and for domains without our mark, which are not asked.
+    #[serde(default)]
+    pub console: Option<String>,
 }
 
 /// How a domain is virtualised.

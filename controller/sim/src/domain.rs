@@ -1,5 +1,6 @@
 //! Calls on domains that exist, as libxl and Xen treat them.
 
+use crate::console::Console;
 use crate::description::{ForeignDomain, GuestRequest};
 use crate::world::{DEFAULT_WEIGHT, Domain, Running, Store, Vcpu, World, errno, rc, refused};
 use protocol::{CpuSet, DeviceState, DomainDisk, Failure, FailureKind, Sched};
@@ -28,6 +29,7 @@ impl World {
         domain.pauses -= 1;
         if domain.pauses == 0 && domain.guest.since_ms.is_none() {
             domain.guest.since_ms = Some(now_ms);
+            self.print_start(domid);
         }
         Ok(())
     }
@@ -250,6 +252,7 @@ impl World {
                 start,
                 booted: false,
                 off_at_ms: None,
+                console: Console::default(),
             },
         };
         self.domains.insert(domid, domain);

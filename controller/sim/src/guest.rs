@@ -78,6 +78,7 @@ impl World {
         if let Some(domain) = self.domains.get_mut(&domid) {
             domain.guest.booted = true;
             follow_vcpus(domain);
+            self.print_booted(domid);
         }
     }
 
@@ -86,6 +87,7 @@ impl World {
             domain.shutdown = Some(reason);
             domain.guest.off_at_ms = None;
             self.wakes += 1;
+            self.print_end(domid, reason);
         }
     }
 

@@ -14,6 +14,7 @@
 
 mod build;
 mod calls;
+mod console;
 mod cpupool;
 mod description;
 mod devices;
@@ -27,6 +28,7 @@ mod observe;
 mod world;
 
 pub use calls::Calls;
+pub use console::Console;
 pub use description::*;
 pub use event::Event;
 pub use fault::{CallName, FailedCall, Fault, Meanwhile, Point};

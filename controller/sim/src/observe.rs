@@ -66,6 +66,7 @@ impl World {
                 memory_kib: dom0.current_kib,
                 memory_max_kib: self.host.dom0.memory_max_kib,
                 vcpus: self.host.dom0.vcpus,
+                cpu_time_ns: Some(dom0.cpu_time_ns),
             },
         }
     }
@@ -112,6 +113,8 @@ fn list_domain(domid: u32, domain: &Domain, all: &CpuSet) -> protocol::Domain {
         disks: domain.disks.clone(),
         nics: domain.nics.clone(),
         cpu_time_ns: domain.cpu_time_ns,
+        // Terminals are effects: whoever runs the world gives its domains theirs.
+        console: None,
     }
 }
 

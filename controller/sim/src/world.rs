@@ -1,5 +1,6 @@
 //! The host in memory: what Xen, xenstore and dom0 hold.
 
+use crate::console::Console;
 use crate::cpupool::MovingCpu;
 use crate::description::{Dom0, ForeignCpupool, ForeignDomain, HostFile};
 use crate::fault::Fault;
@@ -142,6 +143,9 @@ pub struct Running {
     pub booted: bool,
     /// When it will be off, once it has taken a request to power off.
     pub off_at_ms: Option<u64>,
+    /// Its console.
+    #[serde(default)]
+    pub(crate) console: Console,
 }
 
 impl World {

@@ -3,10 +3,11 @@
 //! A worker does its calls in the moment in which it has its locks, and ends when they would have taken their time: until then its object is
 //! busy, whoever runs the daemon. It writes its outcome itself, as a process of its own.
 
+use super::terminals::Terminals;
 use crate::Moment;
 use crate::store::Disk;
 use jiff::{SignedDuration, Timestamp};
-use protocol::{Failure, FailureKind, Lock, Outcome, Request, Took};
+use protocol::{Failure, FailureKind, Lock, Observation, Outcome, Request, Took};
 use serde::{Deserialize, Serialize};
 use sim::{Calls, Event, HostFile, World};
 use std::collections::BTreeMap;
@@ -46,6 +47,8 @@ pub struct Machine {
     /// What workers said to the daemon that started them; lost with it.
     said: BTreeMap<Uuid, Outcome>,
     watch: Option<Watch>,
+    /// The guests' consoles, while the machine runs live.
+    terminals: Terminals,
     /// Points that all operations have passed so far, and the one at which a worker dies.
     points: u32,
     kill_at: Option<u32>,
@@ -87,7 +90,8 @@ impl Machine {
 
     /// A machine without workers' words, and nobody who looks.
     fn in_state(state: State, disk: Arc<dyn Disk>) -> Self {
-        Self { state, disk, keep: None, kept_at: None, said: BTreeMap::new(), watch: None, points: 0, kill_at: None }
+        let (said, terminals) = (BTreeMap::new(), Terminals::default());
+        Self { state, disk, keep: None, kept_at: None, said, watch: None, terminals, points: 0, kill_at: None }
     }
 
     /// The machine that is kept in a file, or a new one, which is kept there from now on.
@@ -169,6 +173,18 @@ impl Machine {
         let changed = ended || wakes != self.state.world.wakes();
         self.write_down(now, changed);
         changed
+    }
+
+    /// Carries what guests print to their terminals, and what is typed there to them. Says whether that is a reason to look again.
+    pub(super) fn serve_consoles(&mut self) -> bool {
+        let wakes = self.state.world.wakes();
+        self.terminals.serve(&mut self.state.world);
+        wakes != self.state.world.wakes()
+    }
+
+    /// Writes into an observation where the consoles are.
+    pub(super) fn tell_consoles(&self, observation: &mut Observation) {
+        self.terminals.tell(observation);
     }
 
     /// A daemon starts: nobody reads what workers said to the one before.

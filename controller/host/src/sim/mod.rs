@@ -1,6 +1,7 @@
 //! A simulated host behind the same trait, with the same store, the same orders and the same outcomes. Only libxl and dom0 are simulated.
 
 mod machine;
+mod terminals;
 
 pub use machine::{Machine, SimError, Watch};
 
@@ -53,7 +54,12 @@ impl SimHost {
         let (machine, clock, waker) = (Arc::downgrade(&self.machine), Arc::clone(&self.clock), Arc::clone(&self.waker));
         let live = move || {
             while let Some(machine) = machine.upgrade() {
-                if lock(&machine).advance(clock().at) {
+                let changed = {
+                    let mut machine = lock(&machine);
+                    let changed = machine.advance(clock().at);
+                    machine.serve_consoles() || changed
+                };
+                if changed {
                     waker();
                 }
                 drop(machine);
@@ -89,7 +95,10 @@ impl Host for SimHost {
         let under_way = operations::take_in(&self.store, &mut *machine, now);
         let on_disk = on_disk(&self.store, under_way);
         let xen = match machine.world().observe() {
-            Ok(observation) => Reading::Known(observation),
+            Ok(mut observation) => {
+                machine.tell_consoles(&mut observation);
+                Reading::Known(observation)
+            }
             Err(failure) => unknown(&failure),
         };
         let mut paths = operations::recorded_paths(&on_disk.records);

@@ -84,7 +84,7 @@ fn observation() -> Observation {
             pv: true,
             hvm: true,
             boot_id: uuid::Uuid::nil(),
-            dom0: Dom0 { memory_kib: 1, memory_max_kib: Some(1), vcpus: 1 },
+            dom0: Dom0 { memory_kib: 1, memory_max_kib: Some(1), vcpus: 1, cpu_time_ns: None },
         },
         cpupools: Reading::Known(Vec::new()),
         domains: Reading::Known(Vec::new()),

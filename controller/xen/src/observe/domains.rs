@@ -57,9 +57,9 @@ fn domain(xen: &Xen, backends: &Backends, info: &sys::libxl_dominfo) -> Result<D
     };
     let name = store.read(&format!("{home}/name"))?;
     let Origin { kind, mark, ready, .. } = origin(xen, info, name.is_some())?;
-    let vcpus_asked = match mark {
-        Some(_) => vcpus_asked(store, &home)?,
-        None => None,
+    let (vcpus_asked, console) = match mark {
+        Some(_) => (vcpus_asked(store, &home)?, console(store, &home, kind)?),
+        None => (None, None),
     };
     Ok(Domain {
         domid,
@@ -92,7 +92,20 @@ fn domain(xen: &Xen, backends: &Backends, info: &sys::libxl_dominfo) -> Result<D
         disks: backends.disks(store, domid, mark.is_some())?,
         nics: backends.nics(store, domid, mark.is_some())?,
         cpu_time_ns: info.cpu_time,
+        console,
     })
+}
+
+/// Where its text console is, as `libxl_primary_console_get_tty` looks for it. Read every time: xenconsoled, started again, puts all
+/// consoles onto other terminals, and an old number may by then be another guest's, or somebody's login. Guests cannot write these nodes.
+fn console(store: &Store, home: &str, kind: Option<DomainKind>) -> Result<Option<String>, Failure> {
+    let node = match kind {
+        Some(DomainKind::Hvm) => "serial/0/tty",
+        Some(DomainKind::Pv | DomainKind::Pvh) => "console/tty",
+        None => return Ok(None),
+    };
+    // xenconsoled makes the node when the domain is introduced, empty until it has a terminal.
+    Ok(store.read(&format!("{home}/{node}"))?.filter(|tty| !tty.is_empty()))
 }
 
 /// How many vCPUs the guest is asked to use: libxl writes a node for each that the domain was built with (`libxl__build_post`, libxl_dom.c),

@@ -105,6 +105,7 @@ fn dom0(xen: &Xen) -> Result<Dom0, Failure> {
         memory_kib: dom0.current_memkb,
         memory_max_kib: Some(dom0.max_memkb).filter(|max| *max < UNLIMITED_KIB),
         vcpus: dom0.vcpu_online,
+        cpu_time_ns: Some(dom0.cpu_time),
     })
 }
 
