@@ -7,6 +7,10 @@ pub use events::Events;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+mod console;
+
+pub use console::{Console, ConsoleOutput};
+
 /// GitOps for Xen hosts.
 #[derive(Debug, Parser)]
 #[command(name = "pinfold", version, propagate_version = true, max_term_width = 100, after_help = EXIT_CODES)]
@@ -50,6 +54,8 @@ pub enum Command {
     Why(Object),
     /// Shows what happened: commits, operations, drift, conditions.
     Events(Events),
+    /// Attaches to a VM's text console: before its boot, across its reboots, until it is off.
+    Console(Console),
     /// Approves one held item, by its id in the plan.
     Approve(Approve),
     /// Lets a branch be followed whose history does not descend from the accepted commit.

@@ -8,6 +8,7 @@ use crate::api::server::Api;
 use crate::api::{BindError, Sockets};
 use crate::cli::Backend;
 use crate::config::{Config, ConfigError};
+use crate::console::Holders;
 use crate::exit::Exit;
 use crate::front::{Asked, Front};
 use crate::reconcile::{Driver, Parts, Snapshot, VerbCall, Wake, Woken, chain, wake};
@@ -85,10 +86,12 @@ pub fn run(
     let mut sockets = Sockets::bind(&config)?;
     let (waker, woken) = wake();
     let (front, asked) = Front::start(waker.clone())?;
+    let consoles = Holders::default();
     loop {
         let (verbs, heard) = sync_channel(MAX_VERBS);
         let (published, snapshot) = watch::channel(None);
-        front.serve(sockets, Api { snapshot, verbs, wake: waker.clone(), store: Arc::clone(&store) });
+        let (wake, store_too, consoles) = (waker.clone(), Arc::clone(&store), consoles.clone());
+        front.serve(sockets, Api { snapshot, verbs, wake, store: store_too, consoles });
         let host = host(&config, backend, Arc::clone(&store), &waker)?;
         let mut driver = Driver::new(parts(&config, host, &waker, heard, published)?);
         match drive(&mut driver, &woken, &asked, once, &|driver| another(&config, reread, driver)) {

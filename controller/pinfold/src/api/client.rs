@@ -94,7 +94,12 @@ pub fn post(socket: &Path, path: &str, body: &impl Serialize) -> Result<String, 
 }
 
 impl ClientError {
-    fn is_forbidden(&self) -> bool {
+    /// The connection broke.
+    pub(super) fn broken(socket: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Broken { socket: socket.to_owned(), source: source.into() }
+    }
+
+    pub(super) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
 }

@@ -5,8 +5,10 @@
 
 mod access;
 pub mod client;
+mod console;
 pub mod documents;
 pub mod server;
+pub mod stream;
 pub mod view;
 
 pub use access::{BindError, Sockets};

@@ -1,8 +1,10 @@
 //! Serves the API. Reads the last snapshot, never the host; hands verbs to the driver and waits for its answer.
 
 use super::access::Sockets;
+use super::console;
 use super::documents;
 use super::view::{AcceptHistoryCall, Answer, ApproveCall, Head};
+use crate::console::Holders;
 use crate::metrics;
 use crate::reconcile::{self, Event, Snapshot, Verb, VerbCall, Wake};
 use axum::Router;
@@ -41,11 +43,13 @@ pub struct Api {
     pub wake: Wake,
     /// For the journal.
     pub store: Arc<Store>,
+    /// Who is at which console.
+    pub consoles: Holders,
 }
 
 /// Who is at the other end of a connection, as the kernel says.
 #[derive(Clone, Copy, Debug)]
-struct Peer {
+pub(super) struct Peer {
     uid: Option<u32>,
 }
 
@@ -56,7 +60,7 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
 }
 
 impl Peer {
-    fn actor(self) -> String {
+    pub(super) fn actor(self) -> String {
         match self.uid {
             Some(uid) => format!("uid {uid}"),
             None => "unknown uid".to_owned(),
@@ -92,10 +96,11 @@ fn reading_and_changing() -> Router<Api> {
         .route("/v1/sync", post(sync))
         .route("/v1/approve", post(approve))
         .route("/v1/accept-history", post(accept_history))
+        .route("/v1/console/{kind}/{name}", get(console::attach))
 }
 
 /// An answer that says what is wrong.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -103,7 +108,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-fn snapshot(api: &Api) -> Result<Arc<Snapshot>, Refusal> {
+pub(super) fn snapshot(api: &Api) -> Result<Arc<Snapshot>, Refusal> {
     let starting = || {
         Refusal(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -113,7 +118,7 @@ fn snapshot(api: &Api) -> Result<Arc<Snapshot>, Refusal> {
     api.snapshot.borrow().clone().ok_or_else(starting)
 }
 
-fn kind(text: &str) -> Result<ObjectKind, Refusal> {
+pub(super) fn kind(text: &str) -> Result<ObjectKind, Refusal> {
     parse_kind(text).ok_or_else(|| {
         Refusal(StatusCode::BAD_REQUEST, format!("`{text}` is no kind: use vm, cp, host, domain or cpupool"))
     })

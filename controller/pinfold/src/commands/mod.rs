@@ -3,6 +3,7 @@
 mod accept_history;
 mod approve;
 mod completion;
+mod console;
 mod describe;
 mod error;
 mod events;
@@ -70,6 +71,7 @@ fn run(command: Command, ui: &mut Ui) -> Result<Exit, CommandError> {
         Command::Describe(arguments) => describe::run(&arguments, ui),
         Command::Why(arguments) => why::run(&arguments, ui),
         Command::Events(arguments) => events::run(&arguments, ui),
+        Command::Console(arguments) => console::run(&arguments),
         Command::Approve(arguments) => approve::run(&arguments, ui),
         Command::AcceptHistory(arguments) => accept_history::run(&arguments, ui),
         Command::Sync(arguments) => sync::run(&arguments, ui),

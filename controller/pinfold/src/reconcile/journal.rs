@@ -124,11 +124,15 @@ pub enum Reason {
     NotStarted,
     /// A person used a verb.
     Verb,
+    /// Somebody is at a guest's console.
+    ConsoleOpened,
+    /// And is gone.
+    ConsoleClosed,
 }
 
 impl Reason {
     /// Every sort, to find one by its word.
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 21] = [
         Self::DaemonStarted,
         Self::ClockSet,
         Self::Configured,
@@ -148,6 +152,8 @@ impl Reason {
         Self::Resolved,
         Self::NotStarted,
         Self::Verb,
+        Self::ConsoleOpened,
+        Self::ConsoleClosed,
     ];
 
     /// Whether somebody should look.
@@ -160,7 +166,9 @@ impl Reason {
             | Self::Ready
             | Self::RestartPending
             | Self::Resolved
-            | Self::Verb => Severity::Info,
+            | Self::Verb
+            | Self::ConsoleOpened
+            | Self::ConsoleClosed => Severity::Info,
             Self::ClockSet
             | Self::ConfigRefused
             | Self::CommitRefused

@@ -3,6 +3,7 @@
 //! Laid out for 80 columns, and legible without colour: colour only repeats what a word says.
 
 pub mod age;
+pub mod console;
 mod events;
 mod object;
 mod plan;

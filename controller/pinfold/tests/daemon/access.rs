@@ -51,7 +51,8 @@ fn groups_read_or_change_and_strangers_do_neither() {
         assert!(said.err.contains("you may not") && said.err.contains(group), "{}", said.err);
         assert!(said.err.contains("help: join that group, or run this as root"), "{}", said.err);
     };
-    let verbs: [&[&str]; 3] = [
+    let verbs: [&[&str]; 4] = [
+        &["console", "vm/web", "--once"],
         &["sync"],
         &["approve", "some-item", "--reason", "because"],
         &["accept-history", "1111111111111111111111111111111111111111", "--reason", "because"],

@@ -194,6 +194,14 @@ impl Site {
         }
     }
 
+    /// Waits until something holds that the daemon need not answer for, and that nobody has to see at once.
+    pub(crate) fn until_soon(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        self.until_there(what, |site| {
+            std::thread::sleep(Duration::from_millis(20));
+            holds(site)
+        });
+    }
+
     /// Waits until a commit is in force and everything is as it says.
     pub(crate) fn until_settled(&self, commit: &str) -> Value {
         self.until(&format!("everything is as {commit} says"), |status| {
