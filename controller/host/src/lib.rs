@@ -18,12 +18,14 @@ mod observe;
 mod operations;
 mod sim;
 pub mod store;
+mod usage;
 mod xen;
 
 pub use clock::{Clock, Moment, system_clock};
 pub use engine::{PassReport, Starts, pass, start_due};
 pub use sim::{Machine, Shared, SimError, SimHost, SimSettings, Watch};
 pub use store::{Place, Store, StoreError};
+pub use usage::{DiskUsage, Meter, NicUsage, Usage};
 pub use xen::{Deadlines, Settings, XenHost};
 
 use planner::observed::AcceptedCommit;
@@ -66,6 +68,9 @@ pub trait Host {
 
     /// Starts the operation of an item whose disposition is now: records before, then the work, which goes on after this returns.
     fn start(&mut self, item: &Item) -> Result<(), StartError>;
+
+    /// Reads what domains have used of dom0's devices, beside whatever this host is doing.
+    fn meter(&self) -> Arc<dyn Meter>;
 
     /// The host's durable state: for grants, approvals, and the journal.
     fn store(&self) -> &Arc<Store>;

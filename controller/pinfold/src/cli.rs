@@ -8,8 +8,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 mod console;
+mod top;
 
 pub use console::{Console, ConsoleOutput};
+pub use top::{Top, TopOutput};
 
 /// GitOps for Xen hosts.
 #[derive(Debug, Parser)]
@@ -54,6 +56,8 @@ pub enum Command {
     Why(Object),
     /// Shows what happened: commits, operations, drift, conditions.
     Events(Events),
+    /// Shows what each domain uses: CPU, memory, disks, network.
+    Top(Top),
     /// Attaches to a VM's text console: before its boot, across its reboots, until it is off.
     Console(Console),
     /// Approves one held item, by its id in the plan.
@@ -283,6 +287,9 @@ pub struct Get {
     pub kind: String,
     /// One object's name.
     pub name: Option<String>,
+    /// Go on with a line for each change, until ^C.
+    #[arg(short, long)]
+    pub watch: bool,
     /// How to say it.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: ListOutput,

@@ -91,8 +91,8 @@ pub fn run(
         let (verbs, heard) = sync_channel(MAX_VERBS);
         let (published, snapshot) = watch::channel(None);
         let (wake, store_too, consoles) = (waker.clone(), Arc::clone(&store), consoles.clone());
-        front.serve(sockets, Api { snapshot, verbs, wake, store: store_too, consoles });
         let host = host(&config, backend, Arc::clone(&store), &waker)?;
+        front.serve(sockets, Api { snapshot, verbs, wake, store: store_too, meter: host.meter(), consoles });
         let mut driver = Driver::new(parts(&config, host, &waker, heard, published)?);
         match drive(&mut driver, &woken, &asked, once, &|driver| another(&config, reread, driver)) {
             Over::Exit(exit) => {

@@ -11,6 +11,8 @@ pub mod config;
 pub mod console;
 pub mod daemon;
 pub mod exit;
+#[cfg(test)]
+mod fixture;
 pub mod folder;
 mod front;
 pub mod host_facts;

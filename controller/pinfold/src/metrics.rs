@@ -1,5 +1,10 @@
 //! Metrics in the OpenMetrics text format, made from a snapshot at the time of reading: nothing is kept twice.
 
+mod domains;
+#[cfg(test)]
+mod tests;
+
+use crate::api::usage::UsageDocument;
 use crate::api::view::{ConditionView, ObjectView};
 use crate::reconcile::Snapshot;
 use jiff::Timestamp;
@@ -36,7 +41,7 @@ struct ItemLabels {
 }
 
 /// The text of all metrics.
-pub fn text(snapshot: &Snapshot, now: Timestamp) -> String {
+pub fn text(snapshot: &Snapshot, usage: &UsageDocument, now: Timestamp) -> String {
     let mut registry = Registry::with_prefix("pinfold");
     let commit = snapshot.observed.accepted.as_ref().map(|commit| commit.id.clone()).unwrap_or_default();
     let build = Info::new([
@@ -50,6 +55,8 @@ pub fn text(snapshot: &Snapshot, now: Timestamp) -> String {
     objects(&mut registry, snapshot);
     items(&mut registry, snapshot);
     operations(&mut registry, snapshot, now);
+    domains::vms(&mut registry, snapshot);
+    domains::domains(&mut registry, usage);
     let mut text = String::new();
     // Writing to a String cannot fail; half a text would not parse, so a scraper would notice.
     let _ = encode(&mut text, &registry);

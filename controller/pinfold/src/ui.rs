@@ -40,6 +40,12 @@ impl Ui {
         self.colour
     }
 
+    /// Whether data goes to a terminal, which can be written anew.
+    #[allow(clippy::unused_self, reason = "whoever has no Ui writes nothing")]
+    pub fn is_screen(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
     /// Writes data.
     pub fn data(&mut self, text: &str) {
         self.unread |= write_all(&mut self.out, text).is_err();

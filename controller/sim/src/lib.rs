@@ -25,6 +25,7 @@ mod guest;
 pub mod laws;
 mod memory;
 mod observe;
+mod traffic;
 mod world;
 
 pub use calls::Calls;
@@ -32,4 +33,5 @@ pub use console::Console;
 pub use description::*;
 pub use event::Event;
 pub use fault::{CallName, FailedCall, Fault, Meanwhile, Point};
+pub use traffic::{DiskTraffic, NicTraffic, Traffic};
 pub use world::{DEFAULT_WEIGHT, Domain, Pool, Running, Store, Vcpu, World};

@@ -9,14 +9,15 @@ use crate::clock::Watched;
 use crate::observe::{on_disk, unknown};
 use crate::operations::{self, End, Fate, Started, Workers};
 use crate::store::{OrderFile, Store};
+use crate::usage::{DiskUsage, Meter, NicUsage, Usage};
 use crate::{Clock, Host, Interest, Moment, StartError, Waker};
 use planner::observed::{Dom0Facts, FileFact};
 use planner::{Item, Observed};
-use protocol::{Failure, FailureKind, Reading, Request};
+use protocol::{Domain, Failure, FailureKind, Reading, Request};
 use sim::File;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// The machine, which outlives any one daemon on it.
@@ -126,8 +127,34 @@ impl Host for SimHost {
         Ok(())
     }
 
+    fn meter(&self) -> Arc<dyn Meter> {
+        Arc::new(SimMeter(Arc::downgrade(&self.machine)))
+    }
+
     fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+}
+
+/// The simulated guests' own counters. The machine ends with its host, whoever still asks.
+struct SimMeter(Weak<Mutex<Machine>>);
+
+impl Meter for SimMeter {
+    fn read(&self, domains: &[Domain]) -> BTreeMap<u32, Usage> {
+        let Some(machine) = self.0.upgrade() else { return BTreeMap::new() };
+        let machine = lock(&machine);
+        let of = |domain: &Domain| {
+            let sim::Traffic { disks, nics } = machine.world().traffic(domain.domid)?;
+            let disks = DiskUsage {
+                read_bytes: disks.read_bytes,
+                written_bytes: disks.written_bytes,
+                reads: disks.reads,
+                writes: disks.writes,
+            };
+            let nics = NicUsage { received_bytes: nics.received_bytes, sent_bytes: nics.sent_bytes };
+            Some((domain.domid, Usage { disks: Some(disks), nics: Some(nics) }))
+        };
+        domains.iter().filter_map(of).collect()
     }
 }
 

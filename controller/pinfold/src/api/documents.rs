@@ -9,6 +9,9 @@ use planner::{ConditionKind, Disposition, ObjectKind, ObjectRef, Truth};
 /// An observation older than this many intervals says nothing about now.
 const STALE_INTERVALS: u32 = 3;
 
+/// Why nobody knows whether an object is ready, then.
+pub(super) const OLD: &str = "ObservationOld";
+
 /// Whether what the snapshot shows is too old to speak of now.
 pub fn is_stale(snapshot: &Snapshot, now: Timestamp) -> bool {
     let limit = SignedDuration::try_from(snapshot.interval * STALE_INTERVALS).unwrap_or(SignedDuration::MAX);
@@ -148,7 +151,7 @@ fn stale(snapshot: &Snapshot, now: Timestamp) -> ConditionView {
     ConditionView {
         kind: ConditionKind::Ready,
         status: Truth::Unknown,
-        reason: "ObservationOld".to_owned(),
+        reason: OLD.to_owned(),
         message: format!("the host was last looked at {}; see the daemon's log", ago(snapshot.observed.now, now)),
         since: snapshot.observed.now,
         commit: None,

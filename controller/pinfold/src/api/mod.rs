@@ -9,6 +9,8 @@ mod console;
 pub mod documents;
 pub mod server;
 pub mod stream;
+pub mod usage;
 pub mod view;
+pub mod watch;
 
 pub use access::{BindError, Sockets};

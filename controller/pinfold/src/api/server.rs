@@ -3,7 +3,9 @@
 use super::access::Sockets;
 use super::console;
 use super::documents;
+use super::usage::{Counters, usage};
 use super::view::{AcceptHistoryCall, Answer, ApproveCall, Head};
+use super::watch;
 use crate::console::Holders;
 use crate::metrics;
 use crate::reconcile::{self, Event, Snapshot, Verb, VerbCall, Wake};
@@ -14,7 +16,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
-use host::Store;
+use host::{Meter, Store};
 use jiff::Timestamp;
 use planner::ObjectKind;
 use serde::Deserialize;
@@ -24,7 +26,8 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use tokio::net::UnixListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
+use tokio::sync::watch::Receiver;
 
 /// The driver answers a verb between two passes; longer than this and it hangs.
 const VERB_DEADLINE: Duration = Duration::from_secs(30);
@@ -36,13 +39,15 @@ const JOURNAL_ENTRIES: usize = 10_000;
 #[derive(Clone)]
 pub struct Api {
     /// The last pass; `None` before the first one.
-    pub snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
+    pub snapshot: Receiver<Option<Arc<Snapshot>>>,
     /// Verbs, bounded: a full queue is an answer too.
     pub verbs: SyncSender<VerbCall>,
     /// Makes the driver look at its verbs.
     pub wake: Wake,
     /// For the journal.
     pub store: Arc<Store>,
+    /// What domains have used.
+    pub meter: Arc<dyn Meter>,
     /// Who is at which console.
     pub consoles: Holders,
 }
@@ -87,6 +92,7 @@ fn reading() -> Router<Api> {
         .route("/v1/plan", get(plan))
         .route("/v1/inventory", get(inventory))
         .route("/v1/events", get(events))
+        .route("/v1/usage", get(usage_now))
         .route("/metrics", get(metrics_text))
         .fallback(|| async { Refusal(StatusCode::NOT_FOUND, "there is nothing here; see `pinfold status`".to_owned()) })
 }
@@ -144,10 +150,17 @@ async fn status(State(api): State<Api>) -> Result<Response, Refusal> {
 #[derive(Deserialize)]
 struct ObjectsQuery {
     kind: Option<String>,
+    name: Option<String>,
+    #[serde(default)]
+    watch: bool,
 }
 
 async fn objects(State(api): State<Api>, Query(query): Query<ObjectsQuery>) -> Result<Response, Refusal> {
     let kind = query.kind.as_deref().map(kind).transpose()?;
+    if query.watch {
+        snapshot(&api)?;
+        return Ok(watch::answer(api.snapshot, watch::Wanted { kind, name: query.name }));
+    }
     Ok(Json(documents::list(&*snapshot(&api)?, kind, Timestamp::now())).into_response())
 }
 
@@ -203,8 +216,23 @@ async fn events(State(api): State<Api>, Query(query): Query<EventsQuery>) -> Res
     Ok(Json(documents::events(journal(&api).await?, &wanted, Timestamp::now())).into_response())
 }
 
+/// The last pass, and what the counters say now, read off the server's own thread.
+async fn counted(api: &Api) -> Result<(Arc<Snapshot>, Counters), Refusal> {
+    let (snapshot, meter) = (snapshot(api)?, Arc::clone(&api.meter));
+    let seen = Arc::clone(&snapshot);
+    let counters = tokio::task::spawn_blocking(move || Counters::read(&*meter, &seen, Timestamp::now())).await;
+    let counters = counters.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok((snapshot, counters))
+}
+
+async fn usage_now(State(api): State<Api>) -> Result<Response, Refusal> {
+    let (snapshot, counters) = counted(&api).await?;
+    Ok(Json(usage(&snapshot, &counters)).into_response())
+}
+
 async fn metrics_text(State(api): State<Api>) -> Result<Response, Refusal> {
-    let text = metrics::text(&*snapshot(&api)?, Timestamp::now());
+    let (snapshot, counters) = counted(&api).await?;
+    let text = metrics::text(&snapshot, &usage(&snapshot, &counters), Timestamp::now());
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }
 

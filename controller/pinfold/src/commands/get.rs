@@ -14,6 +14,11 @@ pub(super) fn run(arguments: &Get, ui: &mut Ui) -> Result<Exit, CommandError> {
         (name, _) => (output::kind(&arguments.kind)?, name.clone()),
     };
     let socket = &arguments.socket.socket;
+    if arguments.watch {
+        let name = name.map(|name| format!("&name={}", output::path_part(&name))).unwrap_or_default();
+        let path = format!("/v1/objects?watch=true&kind={}{name}", kind.short());
+        return super::watch::run(socket, &path, arguments.output, ui);
+    }
     let list = match name {
         None => client::get::<ObjectList>(socket, &format!("/v1/objects?kind={}", kind.short()))?,
         Some(name) => {

@@ -21,7 +21,9 @@ mod schema;
 mod sim_event;
 mod status;
 mod sync;
+mod top;
 mod validate;
+mod watch;
 mod why;
 
 pub use error::CommandError;
@@ -71,6 +73,7 @@ fn run(command: Command, ui: &mut Ui) -> Result<Exit, CommandError> {
         Command::Describe(arguments) => describe::run(&arguments, ui),
         Command::Why(arguments) => why::run(&arguments, ui),
         Command::Events(arguments) => events::run(&arguments, ui),
+        Command::Top(arguments) => top::run(&arguments, ui),
         Command::Console(arguments) => console::run(&arguments),
         Command::Approve(arguments) => approve::run(&arguments, ui),
         Command::AcceptHistory(arguments) => accept_history::run(&arguments, ui),

@@ -15,6 +15,14 @@ pub(super) fn json(ui: &mut Ui, document: &impl Serialize) -> Result<(), Command
     Ok(())
 }
 
+/// Prints a document as JSON on one line: for documents that follow each other.
+pub(super) fn json_line(ui: &mut Ui, document: &impl Serialize) -> Result<(), CommandError> {
+    let text =
+        serde_json::to_string(document).map_err(|error| CommandError::new("cannot write JSON").because(&error))?;
+    ui.line(&text);
+    Ok(())
+}
+
 /// Prints a document as YAML.
 pub(super) fn yaml(ui: &mut Ui, document: &impl Serialize) -> Result<(), CommandError> {
     // By way of JSON: one set of field names and forms for both.

@@ -232,6 +232,7 @@ impl Driver {
             }
         }
         let commit = plan.commit.as_deref();
+        self.counts.tally.look(observed);
         let (objects, notes) = self.conditions.update(&statuses, commit, observed.now);
         self.note(observed.now, notes);
         let snapshot = Snapshot {

@@ -12,6 +12,7 @@ mod driver;
 mod in_force;
 mod journal;
 mod snapshot;
+mod tally;
 mod verb;
 mod wake;
 
@@ -21,5 +22,6 @@ pub use in_force::InForce;
 pub(crate) use in_force::chain;
 pub use journal::{Event, Note, Reason, Severity, events, note};
 pub use snapshot::{Counts, Snapshot};
+pub use tally::{Tally, VmTally};
 pub use verb::{Verb, VerbCall};
 pub use wake::{Wake, Woken, wake};

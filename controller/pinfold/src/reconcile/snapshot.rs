@@ -1,5 +1,6 @@
 //! What the driver publishes after each pass, for readers that never wait for it.
 
+use super::tally::Tally;
 use crate::api::view::{ObjectView, SourceView};
 use jiff::Timestamp;
 use planner::{Observed, Plan};
@@ -35,6 +36,8 @@ pub struct Counts {
     pub operations_started: u64,
     /// Operations that could not be started.
     pub operations_refused: u64,
+    /// Starts and ends of VMs.
+    pub tally: Tally,
 }
 
 /// From a pass on an idle host to one that waits out the deadline of a host that gives no answer, in seconds.
@@ -42,6 +45,11 @@ const PASS_BUCKETS: [f64; 9] = [0.002, 0.005, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 15
 
 impl Default for Counts {
     fn default() -> Self {
-        Self { pass_seconds: Histogram::new(PASS_BUCKETS), operations_started: 0, operations_refused: 0 }
+        Self {
+            pass_seconds: Histogram::new(PASS_BUCKETS),
+            operations_started: 0,
+            operations_refused: 0,
+            tally: Tally::default(),
+        }
     }
 }

@@ -12,6 +12,8 @@ mod status;
 pub mod table;
 #[cfg(test)]
 mod tests;
+pub mod top;
+pub mod watch;
 
 pub use events::{event, events};
 pub use object::{describe, list, why, wide};

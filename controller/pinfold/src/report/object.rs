@@ -12,14 +12,18 @@ use std::fmt::Write as _;
 
 /// `get KIND`.
 pub fn list(objects: &[ObjectView], now: Timestamp) -> String {
-    let row = |view: &ObjectView| {
-        let condition = telling(view).or_else(|| view.condition(ConditionKind::Ready));
-        let since = condition.map(|condition| age(condition.since, now)).unwrap_or_default();
-        let why =
-            telling(view).map(|condition| format!("{}: {}", condition.reason, condition.message)).unwrap_or_default();
-        vec![view.object.name.clone(), view.power.clone(), ready(view), since, why]
-    };
-    table(&["NAME", "POWER", "READY", "SINCE", "WHY"], &objects.iter().map(row).collect::<Vec<_>>(), WIDTH)
+    table(&HEADING, &objects.iter().map(|view| cells(view, now)).collect::<Vec<_>>(), WIDTH)
+}
+
+/// The columns of a list.
+pub(super) const HEADING: [&str; 5] = ["NAME", "POWER", "READY", "SINCE", "WHY"];
+
+/// An object's row.
+pub(super) fn cells(view: &ObjectView, now: Timestamp) -> Vec<String> {
+    let condition = telling(view).or_else(|| view.condition(ConditionKind::Ready));
+    let since = condition.map(|condition| age(condition.since, now)).unwrap_or_default();
+    let why = telling(view).map(|condition| format!("{}: {}", condition.reason, condition.message)).unwrap_or_default();
+    vec![view.object.name.clone(), view.power.clone(), ready(view), since, why]
 }
 
 /// `get KIND -o wide`: a column for every fact that some object has.

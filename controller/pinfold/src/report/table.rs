@@ -95,7 +95,7 @@ pub fn fit(text: &str, width: usize) -> String {
 }
 
 /// Columns that a text takes, colours left out.
-fn visible(text: &str) -> usize {
+pub(super) fn visible(text: &str) -> usize {
     anstream::adapter::strip_str(text).to_string().width()
 }
 

@@ -14,5 +14,6 @@ mod manifests;
 mod offline;
 mod reconcile;
 mod reload;
+mod sight;
 mod site;
 mod systemd;
