@@ -177,3 +177,15 @@ fn manifests_that_contradict_each_other_are_not_written() {
     assert!(said.err.contains("error[shared-disk]") && said.err.contains("nothing was written"), "{}", said.err);
     assert!(!folder.path().join("fleet/vms").exists());
 }
+
+#[test]
+fn a_console_explains_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    insta::assert_snapshot!(pinfold(folder.path(), &["console", "--help"]).out);
+}
+
+#[test]
+fn top_explains_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    insta::assert_snapshot!(pinfold(folder.path(), &["top", "--help"]).out);
+}

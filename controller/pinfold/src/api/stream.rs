@@ -45,6 +45,8 @@ impl StreamError {
 pub struct Lines {
     body: Incoming,
     came: Vec<u8>,
+    /// So much of it holds no end of a line.
+    looked: usize,
 }
 
 /// Opens an answer that goes on. Whoever may change may read.
@@ -57,7 +59,7 @@ pub async fn lines(socket: &Path, path: &str) -> Result<Lines, StreamError> {
         }
         answer => answer,
     }?;
-    Ok(Lines { body: answer.into_body(), came: Vec::new() })
+    Ok(Lines { body: answer.into_body(), came: Vec::new(), looked: 0 })
 }
 
 /// Upgrades a connection to the socket for changing.
@@ -79,11 +81,13 @@ impl Lines {
     /// The next line; `None` at the end of the stream, however it came about: lines are whole or not there.
     pub async fn next(&mut self) -> Option<Vec<u8>> {
         loop {
-            if let Some(end) = self.came.iter().position(|byte| *byte == b'\n') {
-                let mut line: Vec<u8> = self.came.drain(..=end).collect();
+            if let Some(end) = self.came[self.looked..].iter().position(|byte| *byte == b'\n') {
+                let mut line: Vec<u8> = self.came.drain(..=self.looked + end).collect();
+                self.looked = 0;
                 line.pop();
                 return Some(line);
             }
+            self.looked = self.came.len();
             let data = self.body.frame().await?.ok()?.into_data().ok()?;
             self.came.extend(data);
             if self.came.len() > MAX_LINE_BYTES {

@@ -98,7 +98,12 @@ pub fn usage(snapshot: &Snapshot, counters: &Counters) -> UsageDocument {
         Reading::Known(_) => None,
     };
     let xen = observed.xen.known();
-    let of = |domain: &Domain| domain_usage(snapshot, domain, counters.by_domid.get(&domain.domid));
+    let objects: Objects = snapshot
+        .objects
+        .iter()
+        .filter_map(|view| Some(((view.object.kind, view.object.uuid?), &view.object)))
+        .collect();
+    let of = |domain: &Domain| domain_usage(&objects, domain, counters.by_domid.get(&domain.domid));
     UsageDocument {
         head: Head::of("Usage"),
         host: observed.host.to_string(),
@@ -136,7 +141,7 @@ fn dom0(xen: &Observation) -> DomainUsage {
     }
 }
 
-fn domain_usage(snapshot: &Snapshot, domain: &Domain, counted: Option<&Usage>) -> DomainUsage {
+fn domain_usage(objects: &Objects, domain: &Domain, counted: Option<&Usage>) -> DomainUsage {
     let Usage { disks, nics } = counted.copied().unwrap_or_default();
     let vcpus = domain.vcpus.known().map(|vcpus| vcpus.iter().filter(|vcpu| vcpu.online).count());
     let state = match domain.state {
@@ -146,7 +151,7 @@ fn domain_usage(snapshot: &Snapshot, domain: &Domain, counted: Option<&Usage>) -
         DomainState::Dying => "dying",
     };
     DomainUsage {
-        object: object_of(snapshot, domain),
+        object: object_of(objects, domain),
         name: domain.name.clone().unwrap_or_else(|| format!("domid-{}", domain.domid)),
         domid: domain.domid,
         incarnation: domain.mark.map_or(domain.uuid, |mark| mark.incarnation),
@@ -160,12 +165,12 @@ fn domain_usage(snapshot: &Snapshot, domain: &Domain, counted: Option<&Usage>) -
     }
 }
 
+/// Objects by kind and identity.
+type Objects<'s> = BTreeMap<(ObjectKind, Uuid), &'s ObjectRef>;
+
 /// The VM whose domain it is, or the foreign domain that it is.
-fn object_of(snapshot: &Snapshot, domain: &Domain) -> Option<ObjectRef> {
-    let is_it = |object: &ObjectRef| match (object.kind, domain.mark) {
-        (ObjectKind::VirtualMachine, Some(mark)) => object.uuid == Some(mark.uuid),
-        (ObjectKind::VirtualMachine, None) | (ObjectKind::ForeignDomain, _) => object.uuid == Some(domain.uuid),
-        _ => false,
-    };
-    snapshot.objects.iter().map(|view| &view.object).find(|object| is_it(object)).cloned()
+fn object_of(objects: &Objects, domain: &Domain) -> Option<ObjectRef> {
+    let vm = domain.mark.map_or(domain.uuid, |mark| mark.uuid);
+    let vm = objects.get(&(ObjectKind::VirtualMachine, vm));
+    vm.or_else(|| objects.get(&(ObjectKind::ForeignDomain, domain.uuid))).map(|object| (*object).clone())
 }

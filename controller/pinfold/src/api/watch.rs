@@ -13,6 +13,7 @@ use hyper::body::{Bytes, Frame};
 use jiff::Timestamp;
 use planner::{ConditionKind, ObjectKind, ObjectRef, Truth};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -68,21 +69,25 @@ pub enum Change {
 
 /// What makes one list another. Pure.
 pub fn changes(before: &[ObjectView], after: &[ObjectView], now: Timestamp) -> Vec<Change> {
-    let find =
-        |list: &[ObjectView], object: &ObjectRef| list.iter().find(|view| is_same(&view.object, object)).cloned();
-    let removed = before.iter().filter(|view| find(after, &view.object).is_none());
+    let (was, is) = (by_identity(before), by_identity(after));
+    let removed = before.iter().filter(|view| !is.contains_key(&identity(view)));
     let removed = removed.map(|view| Change::Removed { now, object: view.clone() });
-    let rest = after.iter().filter_map(|view| match find(before, &view.object) {
+    let rest = after.iter().filter_map(|view| match was.get(&identity(view)) {
         None => Some(Change::Added { now, object: view.clone() }),
-        Some(was) if is_news(&was, view) => Some(Change::Changed { now, object: view.clone() }),
+        Some(was) if is_news(was, view) => Some(Change::Changed { now, object: view.clone() }),
         Some(_) => None,
     });
     removed.chain(rest).collect()
 }
 
-/// By identity where there is one: a rename is a change.
-fn is_same(a: &ObjectRef, b: &ObjectRef) -> bool {
-    a.kind == b.kind && if a.uuid.is_some() || b.uuid.is_some() { a.uuid == b.uuid } else { a.name == b.name }
+/// What an object is known by, where it has an identity: a rename is a change.
+pub fn identity(view: &ObjectView) -> (ObjectKind, String) {
+    let ObjectRef { kind, name, uuid } = &view.object;
+    (*kind, uuid.map_or_else(|| name.clone(), |uuid| uuid.to_string()))
+}
+
+fn by_identity(views: &[ObjectView]) -> BTreeMap<(ObjectKind, String), &ObjectView> {
+    views.iter().map(|view| (identity(view), view)).collect()
 }
 
 /// That an old observation grows older is none, and that another commit says the same of an object is none.

@@ -4,7 +4,7 @@ use super::{CommandError, output};
 use crate::api::client::ClientError;
 use crate::api::stream::{Lines, StreamError, lines};
 use crate::api::view::ObjectView;
-use crate::api::watch::{Change, changes};
+use crate::api::watch::{Change, changes, identity};
 use crate::cli::ListOutput;
 use crate::exit::Exit;
 use crate::report::watch::Watched;
@@ -97,9 +97,9 @@ impl Teller {
         let known = self.known.get_or_insert_default();
         match change {
             Change::List { items, .. } => known.clone_from(items),
-            Change::Removed { object, .. } => known.retain(|view| view.object != object.object),
+            Change::Removed { object, .. } => known.retain(|view| identity(view) != identity(object)),
             Change::Added { object, .. } | Change::Changed { object, .. } => {
-                known.retain(|view| !is_it(view, object));
+                known.retain(|view| identity(view) != identity(object));
                 known.push(object.clone());
             }
         }
@@ -135,11 +135,6 @@ impl Teller {
         }
         text
     }
-}
-
-fn is_it(a: &ObjectView, b: &ObjectView) -> bool {
-    a.object.kind == b.object.kind
-        && if a.object.uuid.is_some() { a.object.uuid == b.object.uuid } else { a.object.name == b.object.name }
 }
 
 fn names(change: &Change) -> impl Iterator<Item = String> {

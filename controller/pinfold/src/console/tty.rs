@@ -30,9 +30,7 @@ pub enum TtyError {
     #[error("its console is at `{0}`, which is no pseudo-terminal of dom0")]
     Strange(String),
     /// Nobody is behind it.
-    #[error(
-        "its terminal {path} cannot be opened ({why}): is xenconsoled running? `systemctl restart xen` is not the way, it ends xenstored; start xenconsoled alone"
-    )]
+    #[error("its terminal {path} cannot be opened ({why}): is xenconsoled running? `pgrep -a xenconsoled`")]
     Dead {
         /// The terminal.
         path: String,

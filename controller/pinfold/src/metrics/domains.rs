@@ -8,6 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -118,10 +119,9 @@ pub(super) fn vms(registry: &mut Registry, snapshot: &Snapshot) {
 
 /// One domain for each pair of labels: while a VM's old domain dies, its next one is the one to count.
 fn newest(usage: &UsageDocument) -> impl Iterator<Item = &DomainUsage> {
-    let is_newest = |at: usize, domain: &DomainUsage| {
-        usage.items[at + 1..].iter().all(|later| later.object != domain.object || later.name != domain.name)
-    };
-    usage.items.iter().enumerate().filter(move |(at, domain)| is_newest(*at, domain)).map(|(_, domain)| domain)
+    let by_labels: HashMap<DomainLabels, &DomainUsage> =
+        usage.items.iter().map(|domain| (labels(domain), domain)).collect();
+    by_labels.into_values()
 }
 
 fn labels(domain: &DomainUsage) -> DomainLabels {

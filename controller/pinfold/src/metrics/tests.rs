@@ -8,7 +8,7 @@ use host::{DiskUsage, NicUsage, Usage};
 use jiff::Timestamp;
 use planner::{Action, Disposition, Effect};
 use protocol::{Domain, DomainMemory, DomainState, Reading, Vcpu};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -72,4 +72,33 @@ fn unknown_is_not_zero() {
     let text = metrics(&unknown, BTreeMap::new());
     assert!(!text.lines().any(|line| line.starts_with("pinfold_domain_") && line.contains("kind=\"vm\"")), "{text}");
     assert!(text.contains("pinfold_vm_power{name=\"web\""), "{text}");
+}
+
+/// `docs/metrics.md` names every metric, and no other.
+#[test]
+fn the_documentation_is_whole() {
+    let docs = include_str!("../../../../docs/metrics.md");
+    let documented: BTreeSet<&str> = docs
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('|').next())
+        .flat_map(|cell| cell.split('`').filter(|word| word.starts_with("pinfold_")))
+        .collect();
+    let mut sources = [include_str!("../metrics.rs"), include_str!("domains.rs")].concat();
+    sources.retain(|character| !character.is_whitespace());
+    let stem = |name: &str| {
+        let name = name.trim_start_matches("pinfold_").trim_end_matches("_total").trim_end_matches("_info");
+        name.to_owned()
+    };
+    let is_registered = |name: &str| {
+        let (stem, unitless) = (stem(name), stem(name.trim_end_matches("_total")));
+        let unitless = unitless.trim_end_matches("_bytes").trim_end_matches("_seconds").to_owned();
+        [stem, unitless].iter().any(|name| sources.contains(&format!("\"{name}\",")))
+    };
+    let unknown: Vec<_> = documented.iter().filter(|name| !is_registered(name)).collect();
+    assert!(unknown.is_empty(), "documented, and not there: {unknown:?}");
+    let shown = include_str!("snapshots/pinfold__metrics__tests__every_metric_is_here.snap");
+    let names = shown.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let documented: BTreeSet<String> = documented.into_iter().map(stem).collect();
+    let missing: Vec<_> = names.filter(|name| !documented.contains(&stem(name))).collect();
+    assert!(missing.is_empty(), "there, and not documented: {missing:?}");
 }

@@ -33,13 +33,13 @@ impl Tally {
         let counts = self.is_begun;
         self.is_begun = true;
         let marks = || domains.iter().filter_map(|domain: &Domain| domain.mark);
-        self.by_vm.retain(|vm, _| observed.records.vms.contains_key(vm) || marks().any(|mark| mark.uuid == *vm));
-        // The newest last: an old domain that dies while the next one starts is not counted again.
-        for mark in marks() {
-            let vm = self.by_vm.entry(mark.uuid).or_default();
-            let newest = domains.iter().filter_map(|d| d.mark.filter(|m| m.uuid == mark.uuid)).next_back();
-            if newest == Some(mark) && vm.started != Some(mark.incarnation) {
-                vm.started = Some(mark.incarnation);
+        // The newest wins: an old domain that dies while the next one starts is not counted again.
+        let newest: BTreeMap<Uuid, Uuid> = marks().map(|mark| (mark.uuid, mark.incarnation)).collect();
+        self.by_vm.retain(|vm, _| observed.records.vms.contains_key(vm) || newest.contains_key(vm));
+        for (vm, incarnation) in &newest {
+            let vm = self.by_vm.entry(*vm).or_default();
+            if vm.started != Some(*incarnation) {
+                vm.started = Some(*incarnation);
                 vm.starts += u64::from(counts);
             }
         }
