@@ -135,7 +135,7 @@ fn number(folder: &Path, file: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::{DomainDisk, DomainMemory, DomainNic, DomainState, Reading, Sched};
+    use protocol::{DeviceState, DomainDisk, DomainMemory, DomainNic, DomainState, Reading, Sched};
 
     /// A dom0 with these files below its `/sys`.
     fn dom0(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -149,7 +149,8 @@ mod tests {
     }
 
     fn domain(domid: u32, disks: usize, nics: u32) -> Domain {
-        let disk = |n| DomainDisk { target: format!("xvd{n}"), path: "/srv/a.img".to_owned(), read_only: false };
+        let state = DeviceState::Attached;
+        let disk = |n| DomainDisk { target: format!("xvd{n}"), path: "/srv/a.img".to_owned(), read_only: false, state };
         Domain {
             domid,
             uuid: uuid::Uuid::from_u128(u128::from(domid)),
@@ -164,7 +165,7 @@ mod tests {
             mark: None,
             ready: true,
             disks: (0..disks).map(disk).collect(),
-            nics: (0..nics).map(|devid| DomainNic { devid, mac: String::new(), bridge: None }).collect(),
+            nics: (0..nics).map(|devid| DomainNic { devid, mac: String::new(), bridge: None, state }).collect(),
             cpu_time_ns: 0,
             console: None,
         }

@@ -4,7 +4,8 @@ use crate::api::view::{ConditionView, ObjectView, SourceView};
 use crate::reconcile::{Counts, Snapshot};
 use jiff::Timestamp;
 use planner::{
-    Action, Cause, Change, ConditionKind, Disposition, Effect, Item, ObjectKind, ObjectRef, Observed, Plan, Truth,
+    Action, Cause, Change, ConditionKind, Disposition, Effect, Item, ObjectKind, ObjectRef, Observed, Plan, Trail,
+    Truth,
 };
 use protocol::{Dom0, Domain, DomainMemory, DomainState, Hypervisor, Mark, Observation, Reading, Sched};
 use std::sync::Arc;
@@ -53,6 +54,7 @@ pub(crate) fn item(action: Action, effect: Effect, disposition: Disposition) -> 
         cause: Cause::Guest,
         changes: Vec::<Change>::new(),
         reason: "its guest ended".to_owned(),
+        trail: Trail::default(),
         operation: None,
     }
 }
@@ -84,9 +86,11 @@ pub(crate) fn snapshot(xen: Reading<Vec<Domain>>, items: Vec<Item>, message: &st
         host: "xen1".parse().unwrap(),
         pool_id: None,
         now: at,
+        uptime: None,
         xen: Reading::Known(Observation { hypervisor, cpupools: Reading::Known(Vec::new()), domains: xen }),
         dom0: planner::observed::Dom0Facts::default(),
         records: planner::record::Records::default(),
+        unwritable: None,
         operations: Vec::new(),
         accepted: None,
     };

@@ -87,12 +87,12 @@ async fn refuse_without_console(api: &Api, vm: &ObjectRef) -> Result<(), Refusal
 /// Whoever had a guest's console is in the journal.
 async fn tell(api: &Api, vm: &ObjectRef, reason: Reason, actor: &str) {
     let store = Arc::clone(&api.store);
-    let commit = api.snapshot.borrow().as_ref().and_then(|snapshot| snapshot.plan.commit.clone());
+    let commit = api.snapshot.borrow().as_ref().and_then(|snapshot| snapshot.observed.accepted.clone());
     let message = match reason {
         Reason::ConsoleOpened => format!("somebody is at the console of {vm}"),
         _ => format!("nobody is at the console of {vm} any more"),
     };
     let one = Note { object: Some(vm.clone()), reason, message, actor: Some(actor.to_owned()) };
     // The note itself says so when the journal cannot be written.
-    let _ = tokio::task::spawn_blocking(move || note(&store, Timestamp::now(), commit.as_deref(), one)).await;
+    let _ = tokio::task::spawn_blocking(move || note(&store, Timestamp::now(), commit.as_ref(), one)).await;
 }
