@@ -32,7 +32,7 @@ fn in_order(text: &str) -> String {
 /// What a scraper sees of a VM with a domain that is dying and the next one, beside a domain that nobody knows.
 #[test]
 fn every_metric_is_here() {
-    let vcpu = |id, online| Vcpu { id, online, hard: "0-9".parse().unwrap() };
+    let vcpu = |id, online| Vcpu { id, online, hard: "0-9".parse().unwrap(), soft: None };
     let web = Domain {
         vcpus: Reading::Known(vec![vcpu(0, true), vcpu(1, false)]),
         memory: DomainMemory { current_kib: 131_072, target_kib: Some(131_072), static_max_kib: Some(262_144) },
