@@ -31,9 +31,9 @@ pub struct Console {
 }
 
 const CONSOLE: &str = "\
-A VM that is off, or not made yet, is waited for. When its domain ends, this says when and why, and attaches to
-the next one; it ends when the VM is off and nothing will start it. A console is power over the guest: it takes
-the daemon's `adminGroup`. What the guest prints goes to standard output, everything else to standard error.
+A VM that is off, or not made yet, is waited for. When its domain ends, this says when and why, and attaches to \
+the next one; it ends when the VM is off and nothing will start it. A console is power over the guest: it takes \
+the daemon's `adminGroup`. What the guest prints goes to standard output, everything else to standard error. \
 Standard input that is no terminal goes to the guest whole, once it is attached.";
 
 /// How a console is said.

@@ -22,7 +22,7 @@ pub struct Top {
 }
 
 const TOP: &str = "\
-CPU% is of one pCPU: a VM with two busy vCPUs has 200. Disk and network are of dom0's backends, in bytes a second, as the
+CPU% is of one pCPU: a VM with two busy vCPUs has 200. Disk and network are of dom0's backends, in bytes a second, as the \
 guest sees them. `-` is unknown: a device without counters (one that QEMU serves), or a domain that has just begun.";
 
 /// How usage is said.
