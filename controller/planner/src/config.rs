@@ -15,12 +15,16 @@ pub struct VmConfig {
     /// When a guest that ended by itself is started again.
     pub restart: Restart,
     /// vCPUs it is asked to use.
+    #[serde(deserialize_with = "protocol::bounds::vcpus")]
     pub vcpus_online: u32,
     /// vCPUs it is built with.
+    #[serde(deserialize_with = "protocol::bounds::vcpus")]
     pub vcpus_max: u32,
     /// KiB it is asked to use.
+    #[serde(deserialize_with = "protocol::bounds::kib")]
     pub memory_kib: u64,
     /// KiB it is built for.
+    #[serde(deserialize_with = "protocol::bounds::kib")]
     pub memory_max_kib: u64,
     /// The partition it runs in; `None` is Pool-0.
     pub partition: Option<Name>,

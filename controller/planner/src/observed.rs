@@ -61,6 +61,7 @@ pub struct Dom0Facts {
     /// Whether `files` lists everything below `allow_paths`; when not, a path that is missing here is unknown, not absent.
     pub files_complete: bool,
     /// Host memory that is never given to guests, in KiB.
+    #[serde(deserialize_with = "protocol::bounds::kib")]
     pub memory_reserve_kib: u64,
 }
 

@@ -14,7 +14,7 @@ pub struct CpuSet(BTreeSet<u32>);
 pub struct CpuSetError(String);
 
 /// The largest CPU number that is read: Xen's own limit is far below it (NR_CPUS, xen/arch/x86/Kconfig).
-const MAX_CPU: u32 = 16_383;
+pub(crate) const MAX_CPU: u32 = 16_383;
 
 impl CpuSet {
     /// The empty set.

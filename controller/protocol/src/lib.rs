@@ -7,6 +7,7 @@
 //! pinfold-xen do         → Hello; ← one Order; → one Outcome, which it has written to `Order::outcome` before
 //! ```
 
+pub mod bounds;
 mod cpuset;
 mod memory;
 mod observation;

@@ -59,8 +59,10 @@ pub struct Hypervisor {
     /// Every pCPU, in ascending order.
     pub pcpus: Vec<Pcpu>,
     /// Total memory in KiB.
+    #[serde(deserialize_with = "crate::bounds::kib")]
     pub memory_total_kib: u64,
     /// Memory that a new domain could take now, in KiB (free pages and pages still being scrubbed).
+    #[serde(deserialize_with = "crate::bounds::kib")]
     pub memory_free_kib: u64,
     /// Whether PV guests can be built (`virt_caps`).
     pub pv: bool,
@@ -76,10 +78,13 @@ pub struct Hypervisor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dom0 {
     /// Memory it has now, in KiB.
+    #[serde(deserialize_with = "crate::bounds::kib")]
     pub memory_kib: u64,
     /// Memory it may grow to, in KiB; `None` when Xen has set no limit (`dom0_mem=…,max:…` is missing).
+    #[serde(deserialize_with = "crate::bounds::optional_kib", default)]
     pub memory_max_kib: Option<u64>,
     /// vCPUs.
+    #[serde(deserialize_with = "crate::bounds::vcpus")]
     pub vcpus: u32,
     /// CPU time used so far, in nanoseconds; `None` when an older worker did not say.
     #[serde(default)]
@@ -90,6 +95,7 @@ pub struct Dom0 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pcpu {
     /// Its number in Xen.
+    #[serde(deserialize_with = "crate::bounds::pcpu")]
     pub id: u32,
     /// Socket (`libxl_cputopology.socket`).
     pub socket: u32,
@@ -221,10 +227,13 @@ pub struct Vcpu {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainMemory {
     /// What it has now.
+    #[serde(deserialize_with = "crate::bounds::kib")]
     pub current_kib: u64,
     /// What it is asked to use (xenstore `memory/target`); `None` when not written.
+    #[serde(deserialize_with = "crate::bounds::optional_kib", default)]
     pub target_kib: Option<u64>,
     /// What it was built for (xenstore `memory/static-max`); `None` when not written.
+    #[serde(deserialize_with = "crate::bounds::optional_kib", default)]
     pub static_max_kib: Option<u64>,
 }
 

@@ -81,6 +81,7 @@ pub enum Request {
         /// The domain.
         target: Target,
         /// KiB.
+        #[serde(deserialize_with = "crate::bounds::kib")]
         memory_kib: u64,
     },
     /// Asks the guest to use the first `online` vCPUs.
@@ -88,6 +89,7 @@ pub enum Request {
         /// The domain.
         target: Target,
         /// 1 to max.
+        #[serde(deserialize_with = "crate::bounds::vcpus")]
         online: u32,
     },
     /// Attaches a disk to a domain that lives.
@@ -188,12 +190,16 @@ pub struct DomainConfig {
     /// How it is virtualised.
     pub kind: DomainKind,
     /// vCPUs the domain is built with.
+    #[serde(deserialize_with = "crate::bounds::vcpus")]
     pub vcpus_max: u32,
     /// vCPUs online at start: the first ones.
+    #[serde(deserialize_with = "crate::bounds::vcpus")]
     pub vcpus_online: u32,
     /// KiB at start.
+    #[serde(deserialize_with = "crate::bounds::kib")]
     pub memory_kib: u64,
     /// KiB it is built for.
+    #[serde(deserialize_with = "crate::bounds::kib")]
     pub memory_max_kib: u64,
     /// Pool, masks, weight and cap.
     pub placement: Placement,
@@ -204,6 +210,7 @@ pub struct DomainConfig {
     /// Its NICs, in the order of their device numbers.
     pub nics: Vec<NicConfig>,
     /// KiB of host memory that must stay free after the domain is made.
+    #[serde(deserialize_with = "crate::bounds::kib")]
     pub memory_reserve_kib: u64,
     /// It is verified and marked ready, and stays paused: to let it run is another request.
     #[serde(default)]
