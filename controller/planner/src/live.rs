@@ -260,7 +260,9 @@ fn note(planning: &mut Planning, before: usize) {
         .clone()
         .filter(|last| !steps.is_empty() || (last.reason == CRASH_LOOP && last.input == *input));
     let here = Here { ended: None, backoff, ..record.here.clone() };
-    let next = VmRecord { wanted, off_by_guest: None, here, ..next };
+    // A worker may have died after it renamed the domain: then no step is left that would record the name.
+    let name = if steps.is_empty() { planning.subject.name.clone() } else { next.name.clone() };
+    let next = VmRecord { name, wanted, off_by_guest: None, here, ..next };
     if next == *record {
         return;
     }
@@ -277,10 +279,11 @@ fn note(planning: &mut Planning, before: usize) {
 /// Whether the record says already what is wanted, when no step is to be done. Destructured whole: a new field does not compile until it is
 /// decided here.
 fn is_noted(planning: &Planning, record: &VmRecord) -> bool {
-    let VmRecord { version: _, pool_id: _, uuid: _, name: _, defaults, wanted, manifest, off_by_guest, here } = record;
+    let VmRecord { version: _, pool_id: _, uuid: _, name, defaults, wanted, manifest, off_by_guest, here } = record;
     let Here { host: _, intent: _, ended, stopping: _, backoff, asked: _ } = here;
     let subject = planning.subject;
-    *defaults == subject.defaults
+    *name == subject.name
+        && *defaults == subject.defaults
         && *wanted == planning.intentions.config
         && *manifest == subject.manifest
         && off_by_guest.is_none()
