@@ -12,6 +12,7 @@ mod keys;
 mod names;
 mod report;
 mod syntax;
+mod valid;
 mod xl;
 
 use names::Networks;
@@ -56,6 +57,11 @@ pub fn xl(files: &[(String, String)], site: &Site) -> Imported {
         let (vm, findings) = xl::vm(file, text, site, &mut networks);
         imported.findings.extend(findings);
         let Some(vm) = vm else { continue };
+        let problems = valid::problems(file, &vm);
+        if !problems.is_empty() {
+            imported.findings.extend(problems);
+            continue;
+        }
         if let Some(other) = taken.get(&vm.name) {
             let who = other.map_or_else(|| "the configuration".to_owned(), |other| format!("`{other}`"));
             let finding = Finding::error("no-manifest", format!("{who} has a VM `{}` already", vm.name))
