@@ -2,6 +2,7 @@
 //!
 //! Entry point: [`Config::read`]. `deploy/pinfold.yaml` is the commented example; a test reads it, so that it cannot drift from the types here.
 
+use crate::source::concealed;
 use schema::units::{Name, Size, Span};
 use serde::Deserialize;
 use std::fmt::Write as _;
@@ -107,7 +108,8 @@ impl Config {
 
     fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let config: Self = serde_saphyr::from_str(text)
-            .map_err(|error| ConfigError::Invalid { path: path.to_owned(), message: error.to_string() })?;
+            // The snippet quotes the lines around, and a password that somebody wrote into the url.
+            .map_err(|error| ConfigError::Invalid { path: path.to_owned(), message: concealed(&error.to_string()) })?;
         match config.problems() {
             problems if problems.is_empty() => Ok(config),
             problems => Err(ConfigError::Value { path: path.to_owned(), message: problems }),

@@ -150,6 +150,22 @@ impl From<Location> for String {
     }
 }
 
+/// A text that may quote a URL, with `***` for a password in one: from the first `:` of the part that names the user to its last `@`.
+/// It need not be a URL that can be used: an error quotes what it refuses.
+pub(crate) fn concealed(text: &str) -> String {
+    let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>');
+    text.split_inclusive(is_end)
+        .map(|word| {
+            let from = word.find("://").map_or(0, |at| at + 3);
+            let password = word[from..].rfind('@').and_then(|at| Some((word[from..from + at].find(':')?, at)));
+            password.map_or_else(
+                || word.to_owned(),
+                |(colon, at)| format!("{}***{}", &word[..=from + colon], &word[from + at..]),
+            )
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,6 +217,20 @@ mod tests {
             let error = Location::try_from(text.to_owned()).unwrap_err();
             assert!(!error.to_string().contains("hunter2"), "{text}");
             assert_eq!(error, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_quoted_url_is_shown_without_its_password() {
+        let cases = [
+            ("  url: \"https://me:hunter2@example.org/x\"", "  url: \"https://me:***@example.org/x\""),
+            ("{url: me:hunter:2@example.org:x}", "{url: me:***@example.org:x}"),
+            ("https://me:h@nter2@example.org/x, ssh", "https://me:***@example.org/x, ssh"),
+            ("ssh://git@example.org:22/x", "ssh://git@example.org:22/x"),
+            ("git@example.org:x at 3:4", "git@example.org:x at 3:4"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(concealed(text), expected);
         }
     }
 }

@@ -36,6 +36,7 @@ pub use ledger::{
     Considered, Permit, PermitError, Refusal, RefusalReason, RefusedFinding, accept_history, commit, consider, permit,
     refusal,
 };
+pub(crate) use location::concealed;
 pub use location::{Location, LocationError, Remote};
 pub use message::{FetchError, FetchErrorKind, Fetched, Progress, Recloned, Stage};
 pub use settings::{Https, Settings, SettingsError, Ssh, SubPath};

@@ -9,11 +9,14 @@ mod deletion;
 mod entry;
 mod first_start;
 mod git_fails;
+#[path = "../common/https_server.rs"]
+mod https_server;
 mod life;
 mod manifests;
 mod offline;
 mod reconcile;
 mod reload;
+mod secrets;
 mod sight;
 mod site;
 mod systemd;

@@ -64,6 +64,16 @@ impl Site {
         self.home.path().join(name)
     }
 
+    /// The folder of everything.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The daemon's process, while one runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.daemon.as_ref().map(Child::id)
+    }
+
     pub(crate) fn repository(&self) -> PathBuf {
         self.path("config.git")
     }

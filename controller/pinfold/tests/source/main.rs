@@ -7,6 +7,8 @@ mod entry;
 mod faults;
 mod fixture;
 mod https;
+#[path = "../common/https_server.rs"]
+mod https_server;
 mod judge;
 mod local;
 mod ssh;
