@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BACKEND ?= xen
 NEXTEST := cargo nextest run --no-fail-fast
 
-.PHONY: help demo demo-sim test check unit lab-tests bench lab lab-image generate prerequisites
+.PHONY: help demo demo-sim test check unit soak fuzz fuzz-briefly lab-tests bench lab lab-image generate prerequisites
 
 help: ## Lists the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -15,7 +15,7 @@ demo: ## From a commit to running, pinned domains: on real Xen in QEMU, or in se
 demo-sim: ## The demo on the simulated host.
 	@deploy/demo/run sim >/dev/null
 
-test: prerequisites check unit demo-sim lab-tests ## Everything CI runs.
+test: prerequisites check unit fuzz-briefly demo-sim lab-tests ## Everything CI runs.
 
 check: ## Formatting, lints, documentation, dependencies.
 	cargo fmt --check
@@ -27,6 +27,15 @@ check: ## Formatting, lints, documentation, dependencies.
 unit: ## Tests that need no Xen: pure, simulated host, real git transports, black-box.
 	$(NEXTEST) --workspace --exclude pinfold-lab -E 'not binary(/on_xen|real_xen/)'
 	cargo test --workspace --doc --quiet
+
+soak: ## Ten thousand generated worlds, or WORLDS=n: random edits, faults and kills.
+	PINFOLD_SOAK_WORLDS=$(or $(WORLDS),10000) cargo nextest run --workspace --no-fail-fast -E 'binary(soak)'
+
+fuzz: ## Fuzzes every reader of what others wrote: ten minutes each, or SECONDS_EACH=n. TARGET=xl fuzzes one.
+	cargo run --quiet -p pinfold-fuzz --bin pinfold-fuzz -- --seconds $(or $(SECONDS_EACH),600) $(TARGET)
+
+fuzz-briefly: ## The same number of runs each time, from the same seed.
+	cargo run --quiet -p pinfold-fuzz --bin pinfold-fuzz
 
 # A lab keeps about one core busy, so two of them share a machine of two. Most of a test's time is emulation.
 lab-tests: lab-image ## Everything on real Xen in QEMU: the lab, the worker, the daemon, scenarios, faults, kills, reboots.

@@ -1,0 +1,210 @@
+//! Every class of fault, and how it is brought about. To add one: a row in [`FAULTS`].
+
+use crate::edges::{Drive, Edge};
+use crate::{Played, play};
+use host::store::DiskFault;
+use jiff::SignedDuration;
+use protocol::{CpuSet, FailureKind};
+use sim::{CallName, Event, FailedCall, Fault as Meets, Guest, GuestRequest, Meanwhile};
+use std::io::ErrorKind;
+
+/// A class of fault: plays an edge with it, as often as it has places to strike, and answers each end.
+pub struct Fault {
+    pub name: &'static str,
+    pub plays: fn(&Edge) -> Vec<Played>,
+}
+
+/// Places at most that one class strikes at in one edge, spread evenly.
+const PLACES: u64 = 20;
+
+pub const FAULTS: &[Fault] = &[
+    Fault { name: "the daemon is killed", plays: daemon_killed },
+    Fault { name: "the worker is killed", plays: worker_killed },
+    Fault { name: "events are lost", plays: events_lost },
+    Fault { name: "requests are ignored", plays: requests_ignored },
+    Fault { name: "a call fails", plays: call_fails },
+    Fault { name: "the disk is full", plays: disk_full },
+    Fault { name: "the host resets", plays: host_resets },
+    Fault { name: "a newer commit comes meanwhile", plays: newer_commit },
+    Fault { name: "another hand meddles", plays: other_hand },
+];
+
+fn spread(count: u64) -> Vec<u64> {
+    let step = count.div_ceil(PLACES).max(1);
+    (1..=count).step_by(usize::try_from(step).unwrap()).collect()
+}
+
+fn daemon_killed(edge: &Edge) -> Vec<Played> {
+    let steps = play(edge, &mut |_| {}, &mut |_, _| {}).steps;
+    let killed = |step| {
+        let played = play(edge, &mut |stage| stage.kill_at_step(step), &mut |_, _| {});
+        let struck = played.deaths == 1;
+        played.same_end().that("the daemon died", struck).how(format!("at step {step} of {steps}"))
+    };
+    spread(steps).into_iter().map(killed).collect()
+}
+
+fn worker_killed(edge: &Edge) -> Vec<Played> {
+    let points = play(edge, &mut |_| {}, &mut |_, _| {}).points;
+    let killed = |point: u64| {
+        let order = |stage: &mut crate::stage::Stage| {
+            let mut machine = stage.machine.lock().unwrap();
+            let passed = machine.points();
+            machine.kill_worker_at(passed + u32::try_from(point).unwrap());
+        };
+        play(edge, &mut { order }, &mut |_, _| {}).same_end().how(format!("at point {point} of {points}"))
+    };
+    spread(points).into_iter().map(killed).collect()
+}
+
+/// Nobody wakes the daemon: it looks once a minute, whatever happens.
+fn events_lost(edge: &Edge) -> Vec<Played> {
+    let sleepy = |stage: &mut crate::stage::Stage, pass: u32| {
+        if pass == 0 {
+            for _ in 0..20 {
+                stage.advance(SignedDuration::from_mins(1));
+                stage.pass();
+            }
+        }
+    };
+    vec![play(edge, &mut |_| {}, &mut { sleepy }).same_end().how("looking once a minute")]
+}
+
+fn requests_ignored(edge: &Edge) -> Vec<Played> {
+    use GuestRequest::{Memory, PowerOff, Shutdown, Vcpus};
+    let ignoring = |request: GuestRequest| {
+        let deaf = |stage: &mut crate::stage::Stage| {
+            for name in ["v", "w", "new"] {
+                let guest = Guest { ignores: [request].into(), ..Guest::default() };
+                stage.apply(&Event::GuestBehaves { name: name.to_owned(), guest });
+            }
+        };
+        play(edge, &mut { deaf }, &mut |_, _| {}).how(format!("{request:?}"))
+    };
+    [Memory, PowerOff, Shutdown, Vcpus].into_iter().map(ignoring).collect()
+}
+
+fn call_fails(edge: &Edge) -> Vec<Played> {
+    use CallName::{
+        AddCpu, Cpupools, CreateCpupool, CreateDomain, DestroyCpupool, DestroyDomain, Domains, MarkReady, MoveDomain,
+        NeedMemory, PauseDomain, RemoveCpu, RenameCpupool, RenameDomain, SetHardAffinity, SetMemoryTarget, SetSched,
+        SetVcpusOnline, ShutdownDomain, UnpauseDomain,
+    };
+    let calls = [
+        AddCpu,
+        Cpupools,
+        CreateCpupool,
+        CreateDomain,
+        DestroyCpupool,
+        DestroyDomain,
+        Domains,
+        MarkReady,
+        MoveDomain,
+        NeedMemory,
+        PauseDomain,
+        RemoveCpu,
+        RenameCpupool,
+        RenameDomain,
+        SetHardAffinity,
+        SetMemoryTarget,
+        SetSched,
+        SetVcpusOnline,
+        ShutdownDomain,
+        UnpauseDomain,
+    ];
+    let failing = |call: CallName| {
+        let order = |stage: &mut crate::stage::Stage| {
+            let message = "refused for once".to_owned();
+            let failed = FailedCall { call, after: 0, kind: FailureKind::Refused, rc: Some(-3), errno: None, message };
+            stage.apply(&Event::NextOperation(Meets { fail: vec![failed], ..Meets::default() }));
+        };
+        play(edge, &mut { order }, &mut |_, _| {}).same_end().how(format!("{call:?}"))
+    };
+    calls.into_iter().map(failing).collect()
+}
+
+fn disk_full(edge: &Edge) -> Vec<Played> {
+    let full = |from: u32| {
+        let fill = |stage: &mut crate::stage::Stage, pass: u32| {
+            if pass == from {
+                stage.disk.inject(DiskFault::Refuse(ErrorKind::StorageFull));
+                stage.settle(SignedDuration::from_mins(5));
+                stage.disk.relieve();
+            }
+        };
+        play(edge, &mut |_| {}, &mut { fill }).same_end().how(format!("after pass {from}, for five minutes"))
+    };
+    (0..4).map(full).collect()
+}
+
+fn host_resets(edge: &Edge) -> Vec<Played> {
+    let resets = |at: u32| {
+        let reset = |stage: &mut crate::stage::Stage, pass: u32| {
+            if pass == at {
+                stage.apply(&Event::PowerLoss);
+            }
+        };
+        let played = play(edge, &mut |_| {}, &mut { reset }).how(format!("after pass {at}"));
+        // What a guest did just before the power went, nobody can know.
+        if matches!(edge.drive, Drive::Commit(_)) { played.same_end() } else { played }
+    };
+    (0..6).map(resets).collect()
+}
+
+/// The commit is taken back while it is carried out, and then made again.
+fn newer_commit(edge: &Edge) -> Vec<Played> {
+    let newer = |at: u32| {
+        let take_back = |stage: &mut crate::stage::Stage, pass: u32| {
+            if pass == at {
+                let wanted = stage.desired.clone().unwrap();
+                stage.commit(crate::desired(&(edge.before)()));
+                stage.pass();
+                stage.settle(SignedDuration::from_secs(i64::from(at)));
+                stage.commit(wanted);
+            }
+        };
+        play(edge, &mut |_| {}, &mut { take_back }).how(format!("taken back after pass {at}, and made again"))
+    };
+    (0..6).map(newer).collect()
+}
+
+fn other_hand(edge: &Edge) -> Vec<Played> {
+    let domain = || "v".to_owned();
+    let cpus: CpuSet = "0-7".parse().unwrap();
+    let hands = [
+        Event::VcpuPin { domain: domain(), vcpu: None, hard: cpus.clone() },
+        Event::VcpuPin { domain: domain(), vcpu: Some(0), hard: "1".parse().unwrap() },
+        Event::SchedSet { domain: domain(), weight: 7, cap: 7 },
+        Event::Pause { domain: domain() },
+        Event::Destroy { domain: domain() },
+        Event::Rename { domain: domain(), name: "theirs".to_owned() },
+        Event::CpupoolMigrate { domain: domain(), cpupool: "Pool-0".to_owned() },
+        Event::CpupoolCpuRemove { cpupool: "p".to_owned(), cpus: "3".parse().unwrap() },
+        Event::CpupoolRename { cpupool: "p".to_owned(), name: "theirs".to_owned() },
+    ];
+    let mut plays = Vec::new();
+    for hand in &hands {
+        for at in [0, 2] {
+            let meddle = |stage: &mut crate::stage::Stage, pass: u32| {
+                if pass == at {
+                    stage.apply(hand);
+                }
+            };
+            plays.push(play(edge, &mut |_| {}, &mut { meddle }).how(format!("{hand:?} after pass {at}")));
+        }
+        // Within an operation only what breaks no law by itself: nobody could tell whose doing it was.
+        let lawful = matches!(
+            hand,
+            Event::SchedSet { .. } | Event::Pause { .. } | Event::Rename { .. } | Event::CpupoolRename { .. }
+        );
+        if !lawful {
+            continue;
+        }
+        let within = |stage: &mut crate::stage::Stage| {
+            let meanwhile = vec![Meanwhile { after: 3, event: hand.clone() }];
+            stage.apply(&Event::NextOperation(Meets { meanwhile, ..Meets::default() }));
+        };
+        plays.push(play(edge, &mut { within }, &mut |_, _| {}).how(format!("{hand:?} within an operation")));
+    }
+    plays
+}

@@ -1,0 +1,190 @@
+//! Every edge of the state machine × every class of fault: each pair is played on the simulator at each place where the fault can strike,
+//! or stands in [`NOT_PLAYED`] with the reason. When the faults cease, each ends in a fixpoint, with no law broken on the way; and where
+//! the fault takes nothing away, in the same end as without it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::missing_panics_doc,
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    reason = "tests"
+)]
+
+mod edges;
+mod faults;
+#[path = "../stage/mod.rs"]
+mod stage;
+
+use edges::{Drive, Edge, edges, manifests};
+use faults::FAULTS;
+use jiff::SignedDuration;
+use planner::Disposition;
+use schema::desired::Desired;
+use stage::Stage;
+use std::collections::BTreeMap;
+
+/// Pairs that the simulator does not play: edge (`*`: every), class of fault, and why, with the test that covers it elsewhere.
+const NOT_PLAYED: &[(&str, &str, &str)] = &[
+    (
+        "*",
+        "`serve` is killed",
+        "the simulated host has no `pinfold-xen serve`: xen_host's a_serve_that_died_is_replaced_at_once and \
+         deadlines::a_serve_that_stays_silent_is_replaced_and_said kill it, on_xen's kills does so on real Xen",
+    ),
+    ("absent to stopped", "the worker is killed", "a VM that is stopped from its first day has no worker"),
+    ("host reboots", "a newer commit comes meanwhile", "the commit is the same before and after"),
+    (
+        "stopped to gone",
+        "the worker is killed",
+        "no domain is left to do anything with: the folder goes to the trash without a worker",
+    ),
+    ("guest suspends itself", "the daemon is killed", "a suspended guest is left as it is: nothing is written"),
+    ("guest suspends itself", "the worker is killed", "a suspended guest is left as it is: no worker runs"),
+];
+
+/// How a play ended.
+pub struct Played {
+    summary: String,
+    wrong: Option<String>,
+    how: String,
+    expects_same_end: bool,
+    pub steps: u64,
+    pub points: u64,
+    pub deaths: u32,
+}
+
+impl Played {
+    fn how(self, how: impl Into<String>) -> Self {
+        Self { how: how.into(), ..self }
+    }
+
+    /// The end must be that of an undisturbed play.
+    fn same_end(self) -> Self {
+        Self { expects_same_end: true, ..self }
+    }
+
+    fn that(mut self, what: &str, holds: bool) -> Self {
+        if !holds && self.wrong.is_none() {
+            self.wrong = Some(format!("it was to be so that {what}"));
+        }
+        self
+    }
+}
+
+pub fn desired(objects: &[String]) -> Desired {
+    let text = manifests(objects);
+    let reading = schema::read(&stage::tree(&BTreeMap::from([("all.yaml".to_owned(), text.clone().into_bytes())])));
+    reading.desired.unwrap_or_else(|| panic!("{:#?}\n{text}", reading.findings))
+}
+
+/// Drives an edge: `prepare` is called when everything is settled and before the edge begins, `after_pass` before its first pass (0) and
+/// after each one. Then whatever was ordered ceases, and the host comes to rest.
+pub fn play(edge: &Edge, prepare: &mut dyn FnMut(&mut Stage), after_pass: &mut dyn FnMut(&mut Stage, u32)) -> Played {
+    let mut host = sim::HostFile::plain(8, 4 << 20);
+    host.files.insert("/srv/vmlinuz".to_owned(), sim::File::File { size: 8_000_000 });
+    let mut stage = Stage::new(host);
+    stage.commit(desired(&(edge.before)()));
+    stage.settle(SignedDuration::from_mins(10));
+    let (steps, points, deaths) = (stage.steps(), stage.machine.lock().unwrap().points(), stage.deaths);
+    prepare(&mut stage);
+    match &edge.drive {
+        Drive::Commit(after) => stage.commit(desired(&after())),
+        Drive::Event(event) => drop(stage.apply(&event())),
+    }
+    for pass in 0..8 {
+        after_pass(&mut stage, pass);
+        stage.pass();
+        stage.advance(SignedDuration::from_millis(700));
+    }
+    stage.settle(SignedDuration::from_mins(30));
+    let (steps, deaths) = (stage.steps() - steps, stage.deaths - deaths);
+    let points = stage.machine.lock().unwrap().points() - points;
+    let ceases = |stage: &mut Stage| {
+        stage.disk.relieve();
+        stage.machine.lock().unwrap().kill_worker_at(u32::MAX);
+        stage.apply(&sim::Event::NextOperation(sim::Fault::default()));
+    };
+    ceases(&mut stage);
+    stage.settle(SignedDuration::from_hours(3));
+    let wrong = at_rest(&mut stage).err().map(|said| format!("{said}\n{}\n{}", stage.transcript, stage.summary()));
+    let (points, how) = (u64::from(points), String::new());
+    Played { summary: stage.summary(), wrong, how, expects_same_end: false, steps, points, deaths }
+}
+
+/// A fixpoint, and clean laws.
+fn at_rest(stage: &mut Stage) -> Result<(), String> {
+    let broken = stage.broken();
+    if !broken.is_empty() {
+        return Err(format!("laws were broken: {broken:#?}"));
+    }
+    let first = stage.observe_and_plan();
+    if first.plan != stage.observe_and_plan().plan {
+        return Err("the same input gave another plan".to_owned());
+    }
+    if !first.observed.operations.is_empty() {
+        return Err("still busy at rest".to_owned());
+    }
+    let due = first.plan.items.iter().find(|item| item.disposition == Disposition::Now);
+    due.map_or(Ok(()), |item| Err(format!("still due at rest: {}", planner::render::item(item))))
+}
+
+fn is_listed(edge: &str, fault: &str) -> bool {
+    NOT_PLAYED.iter().any(|(of, by, _)| (*of == "*" || *of == edge) && *by == fault)
+}
+
+fn play_class(name: &str) {
+    let fault = FAULTS.iter().find(|fault| fault.name == name).expect("a class of fault");
+    let (mut wrong, mut plays) = (Vec::new(), 0);
+    for edge in edges().iter().filter(|edge| !is_listed(edge.name, fault.name)) {
+        let undisturbed = play(edge, &mut |_| {}, &mut |_, _| {});
+        assert_eq!(undisturbed.wrong, None, "{}, undisturbed", edge.name);
+        let played = (fault.plays)(edge);
+        if played.is_empty() {
+            wrong.push(format!("{} × {}: it never strikes; say so in NOT_PLAYED", edge.name, fault.name));
+        }
+        plays += played.len();
+        for play in played {
+            let other_end = play.expects_same_end && play.summary != undisturbed.summary;
+            let ends = || format!("another end:\n{}instead of\n{}", play.summary, undisturbed.summary);
+            let said = play.wrong.clone().or_else(|| other_end.then(ends));
+            wrong.extend(said.map(|said| format!("{} × {} ({}): {said}", edge.name, fault.name, play.how)));
+        }
+    }
+    eprintln!("{name}: {plays} plays");
+    assert!(wrong.is_empty(), "{} plays went wrong:\n{}", wrong.len(), wrong.join("\n\n"));
+    assert!(plays >= edges().len() / 2, "only {plays} plays");
+}
+
+macro_rules! classes {
+    ($($test:ident = $name:literal,)*) => {
+        $(#[test] fn $test() { play_class($name); })*
+
+        /// No class without a test, no listed pair that does not exist.
+        #[test]
+        fn every_pair_is_played_or_listed() {
+            let tested = [$($name),*];
+            for fault in FAULTS {
+                assert!(tested.contains(&fault.name), "{} has no test: add it to `classes!`", fault.name);
+            }
+            let names: Vec<_> = edges().iter().map(|edge| edge.name).collect();
+            for (edge, fault, reason) in NOT_PLAYED {
+                assert!(*edge == "*" || names.contains(edge), "{edge} is no edge");
+                assert!(*edge == "*" || tested.contains(fault), "{fault} is no class of fault");
+                assert!(reason.len() > 20, "{edge} × {fault}: say why");
+            }
+        }
+    };
+}
+
+classes! {
+    the_daemon_is_killed = "the daemon is killed",
+    the_worker_is_killed = "the worker is killed",
+    events_are_lost = "events are lost",
+    requests_are_ignored = "requests are ignored",
+    a_call_fails = "a call fails",
+    the_disk_is_full = "the disk is full",
+    the_host_resets = "the host resets",
+    a_newer_commit_comes_meanwhile = "a newer commit comes meanwhile",
+    another_hand_meddles = "another hand meddles",
+}

@@ -1,0 +1,190 @@
+//! What happens to a host besides commits. To add one: a row here.
+
+use crate::config::Config;
+use crate::draw::Draw;
+use crate::stage::Stage;
+use host::store::DiskFault;
+use jiff::SignedDuration;
+use protocol::{CpuSet, FailureKind, ShutdownReason};
+use sim::{CallName, Event, FailedCall, Fault, ForeignDomain, Meanwhile};
+use std::io::ErrorKind;
+
+/// Something that happens: its name, how often it is drawn, whether what is declared stays possible, and what it does.
+pub type Happening = (&'static str, u32, Trace, fn(&mut Stage, &Config, &mut Draw));
+
+/// What is left of something once it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// Nothing: the end is as if it had not been.
+    None,
+    /// Another hand's doing, or a guest's own will, which may stay.
+    Lasting,
+}
+
+use Trace::{Lasting, None as Without};
+
+pub const EVENTS: &[Happening] = &[
+    ("a guest ends", 6, Lasting, |stage, config, draw| {
+        use ShutdownReason::{Crash, Poweroff, Reboot, SoftReset, Suspend, Watchdog};
+        let how = *draw.pick(&[Poweroff, Reboot, Crash, Watchdog, Suspend, SoftReset]);
+        let domain = a_vm(config, draw);
+        stage.apply(&Event::GuestEnds { domain, how });
+    }),
+    ("another hand", 8, Lasting, |stage, config, draw| {
+        stage.apply(&hand(config, draw));
+    }),
+    ("another hand within an operation", 3, Lasting, |stage, config, draw| {
+        // Not one that breaks a law by itself: between two calls of ours, nobody can tell whose doing it was.
+        let breaks = |event: &Event| {
+            matches!(
+                event,
+                Event::Destroy { .. }
+                    | Event::VcpuPin { .. }
+                    | Event::CpupoolMigrate { .. }
+                    | Event::CpupoolCpuAdd { .. }
+                    | Event::CpupoolCpuRemove { .. }
+            )
+        };
+        let event = std::iter::repeat_with(|| hand(config, draw)).find(|event| !breaks(event)).unwrap();
+        let meanwhile = vec![Meanwhile { after: draw.number(0, 12), event }];
+        stage.apply(&Event::NextOperation(Fault { meanwhile, ..Fault::default() }));
+    }),
+    ("a guest that ignores requests", 1, Lasting, |stage, config, draw| {
+        use sim::GuestRequest::{Memory, PowerOff, Shutdown, Vcpus};
+        let ignores = [*draw.pick(&[Memory, PowerOff, Shutdown, Vcpus])].into();
+        let guest = sim::Guest { ignores, ..sim::Guest::default() };
+        stage.apply(&Event::GuestBehaves { name: a_vm(config, draw), guest });
+    }),
+    ("removals of pCPUs stick", 1, Without, |stage, _, draw| {
+        stage.apply(&Event::RemovalsStick { times: draw.number(1, 3) });
+    }),
+    ("a call fails", 4, Without, |stage, _, draw| {
+        use CallName::{
+            AddCpu, CreateCpupool, CreateDomain, DestroyCpupool, DestroyDomain, Domains, MarkReady, MoveDomain,
+            RemoveCpu, SetHardAffinity, SetMemoryTarget, SetSched, SetVcpusOnline, ShutdownDomain, UnpauseDomain,
+        };
+        let call = *draw.pick(&[
+            AddCpu,
+            CreateCpupool,
+            CreateDomain,
+            DestroyCpupool,
+            DestroyDomain,
+            Domains,
+            MarkReady,
+            MoveDomain,
+            RemoveCpu,
+            SetHardAffinity,
+            SetMemoryTarget,
+            SetSched,
+            SetVcpusOnline,
+            ShutdownDomain,
+            UnpauseDomain,
+        ]);
+        let failed = FailedCall {
+            call,
+            after: draw.number(0, 2),
+            kind: FailureKind::Refused,
+            rc: Some(-3),
+            errno: None,
+            message: "refused for once".to_owned(),
+        };
+        stage.apply(&Event::NextOperation(Fault { fail: vec![failed], ..Fault::default() }));
+    }),
+    ("the worker dies", 5, Without, |stage, _, draw| {
+        let mut machine = stage.machine.lock().unwrap();
+        let passed = machine.points();
+        machine.kill_worker_at(passed + draw.number(1, 60));
+    }),
+    ("the daemon dies", 5, Without, |stage, _, draw| stage.kill_at_step(u64::from(draw.number(1, 60)))),
+    ("the daemon is down for a while", 2, Without, |stage, _, draw| {
+        stage.kill_daemon();
+        stage.advance(SignedDuration::from_secs(i64::from(draw.number(1, 4000))));
+        stage.start_daemon();
+    }),
+    ("the disk is full for a while", 3, Without, |stage, _, draw| refuse(stage, draw, ErrorKind::StorageFull)),
+    ("the disk is read-only for a while", 1, Without, |stage, _, draw| {
+        refuse(stage, draw, ErrorKind::ReadOnlyFilesystem);
+    }),
+    ("the host reboots", 2, Without, |stage, _, _| {
+        stage.apply(&Event::HostReboot);
+    }),
+    ("the host loses power", 2, Without, |stage, _, _| {
+        stage.apply(&Event::PowerLoss);
+    }),
+    ("xenstored dies, and the host is rebooted", 1, Without, |stage, _, draw| {
+        stage.apply(&Event::XenstoredLost);
+        stage.settle(SignedDuration::from_secs(i64::from(draw.number(1, 100))));
+        stage.apply(&Event::HostReboot);
+    }),
+    ("the clock jumps", 1, Without, |stage, _, draw| {
+        stage.advance(SignedDuration::from_hours(i64::from(draw.number(1, 20_000))));
+    }),
+    ("the manifests cannot be read for a while", 1, Without, |stage, _, draw| {
+        let desired = stage.desired.take();
+        stage.settle(SignedDuration::from_secs(i64::from(draw.number(1, 600))));
+        stage.desired = desired;
+    }),
+    ("a person approves what is held", 3, Without, |stage, _, _| {
+        let held = |item: &&planner::Item| matches!(item.disposition, planner::Disposition::Held { .. });
+        let object = stage.observe_and_plan().plan.items.iter().find(held).map(|item| item.object.to_string());
+        if let Some(object) = object {
+            stage.approve(&object);
+        }
+    }),
+];
+
+fn refuse(stage: &mut Stage, draw: &mut Draw, why: ErrorKind) {
+    stage.disk.inject(DiskFault::Refuse(why));
+    stage.settle(SignedDuration::from_secs(i64::from(draw.number(1, 300))));
+    stage.disk.relieve();
+}
+
+fn a_vm(config: &Config, draw: &mut Draw) -> String {
+    let names: Vec<_> = config.vms.keys().cloned().collect();
+    if names.is_empty() { "v1".to_owned() } else { draw.pick(&names).clone() }
+}
+
+/// What somebody does with `xl`.
+fn hand(config: &Config, draw: &mut Draw) -> Event {
+    let domain = a_vm(config, draw);
+    let pools: Vec<String> = std::iter::once("Pool-0".to_owned()).chain(config.partitions.keys().cloned()).collect();
+    let cpupool = draw.pick(&pools).clone();
+    let pcpus = config.cores * config.threads;
+    let cpus: CpuSet = (0..draw.number(1, 4)).map(|_| draw.number(0, pcpus - 1)).collect();
+    match draw.number(0, 18) {
+        0..=2 => Event::VcpuPin { domain, vcpu: draw.chance(50).then_some(0), hard: cpus },
+        3 => Event::SchedSet { domain, weight: 1 + u16::try_from(draw.number(0, 2000)).unwrap(), cap: 20 },
+        4 => Event::MemSet { domain, memory_kib: u64::from(draw.number(20_000, 200_000)) },
+        5 => Event::VcpuSet { domain, online: draw.number(1, 3) },
+        6 => Event::Pause { domain },
+        7 => Event::Unpause { domain },
+        8 => Event::Destroy { domain },
+        9 => Event::Shutdown { domain },
+        10 => Event::Rename { domain, name: "renamed".to_owned() },
+        11 => Event::CpupoolMigrate { domain, cpupool },
+        12 => Event::CpupoolCpuRemove { cpupool, cpus },
+        13 => Event::CpupoolCpuAdd { cpupool, cpus },
+        14 => Event::CpupoolRename { cpupool, name: "theirs".to_owned() },
+        15 => Event::CpupoolCreateDies,
+        16 => Event::CpupoolDestroy { cpupool },
+        17 => Event::CpupoolCreate { name: format!("x{}", draw.number(0, 2)), cpus },
+        _ => Event::Create { domain: stranger(domain, draw), raced: draw.chance(20) },
+    }
+}
+
+fn stranger(name: String, draw: &mut Draw) -> ForeignDomain {
+    ForeignDomain {
+        name: if draw.chance(50) { name } else { "stranger".to_owned() },
+        uuid: None,
+        kind: protocol::DomainKind::Pv,
+        vcpus: 1,
+        memory_kib: 32 * 1024,
+        cpupool: None,
+        hard: None,
+        weight: 256,
+        cap: 0,
+        disks: if draw.chance(30) { vec![format!("/srv/disk{}.img", draw.number(0, 39))] } else { Vec::new() },
+        paused: false,
+        autostart: draw.chance(20),
+    }
+}
