@@ -91,6 +91,20 @@ proptest! {
     }
 }
 
+/// Somebody widened a pin; then the partition goes elsewhere. The old cores and the new ones are its at the same time, for a moment.
+#[test]
+fn a_wide_mask_never_reaches_old_and_new_cores_at_once() {
+    let mut world = populated();
+    for step in [Step::Widen { domain: 0 }, Step::Reshape { partition: 0, cores: 0b1100_0000, whole: true, give: true }]
+    {
+        if let Some((request, allowed)) = request(&mut world, &step) {
+            world = kill_everywhere(&world, &request, &allowed);
+        }
+    }
+    let moved = world.pools().any(|(_, pool)| pool.name.as_deref() == Some("a") && pool.cpus == "6-7".parse().unwrap());
+    assert!(moved, "the partition has other cores now");
+}
+
 /// Where each domain of ours may run while a request is carried out.
 type Allowed = BTreeMap<Uuid, Vec<CpuSet>>;
 

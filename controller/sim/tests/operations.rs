@@ -342,6 +342,22 @@ fn a_mask_that_others_change_meanwhile_stops_a_removal() {
 }
 
 #[test]
+fn a_mask_that_others_widen_meanwhile_is_noticed_before_a_pcpu_goes() {
+    // Xen would cut the mask to what is left, and it would look as if it were ours.
+    let noticed = (0..40).any(|after| {
+        let mut world = populated();
+        let pin = event(serde_json::json!({"vcpu-pin": {"domain": "d", "vcpu": 0, "hard": "2-3"}}));
+        let fault = Fault { meanwhile: vec![Meanwhile { after, event: pin }], ..Fault::default() };
+        let masks = vec![masked(&world, "d", &["2", "2"])];
+        let request = Request::ShapeCpupool(ShapeCpupool { masks, remove: cpus("3"), ..shape("p") });
+        run_with(&mut world, &request, fault).is_err()
+            && common::masks(&world, "d") == ["2-3", "2"]
+            && world.pools().any(|(_, pool)| pool.name.as_deref() == Some("p") && pool.cpus == cpus("2-3"))
+    });
+    assert!(noticed);
+}
+
+#[test]
 fn a_host_that_goes_takes_the_worker_with_it() {
     let mut world = populated();
     let fault = Fault { meanwhile: vec![Meanwhile { after: 5, event: Event::PowerLoss }], ..Fault::default() };

@@ -1,0 +1,214 @@
+//! Deliberate breakages, and the test that must notice each.
+//!
+//! To add one: the exact text to replace (it must stand in the file once), what stands there instead, and the package, test binary and test
+//! that must fail. Text that is no longer found fails this test: whoever moves such a line moves its row too.
+
+/// A line that guards something, broken.
+pub struct Mutation {
+    /// What is broken, in a few words.
+    pub breaks: &'static str,
+    pub file: &'static str,
+    pub text: &'static str,
+    pub replacement: &'static str,
+    pub noticed_by: Test,
+}
+
+/// A test by its package, binary and name.
+#[derive(Clone, Copy, Debug)]
+pub struct Test(pub &'static str, pub &'static str, pub &'static str);
+
+pub const MUTATIONS: &[Mutation] = &[
+    // The order of a change of cores, and what is read back.
+    Mutation {
+        breaks: "pCPUs are removed before the masks leave them",
+        file: "controller/operation/src/shape.rs",
+        text: "    mask(hypervisor, shape)?;\n    for cpu in shape.remove.iter() {\n        remove(hypervisor, shape, cpu)?;\n    }\n",
+        replacement: "    for cpu in shape.remove.iter() {\n        remove(hypervisor, shape, cpu)?;\n    }\n    mask(hypervisor, shape)?;\n",
+        noticed_by: Test("pinfold-sim", "operations", "a_cpupool_changes_its_cores_under_a_running_domain"),
+    },
+    Mutation {
+        breaks: "wide masks are not narrowed before pCPUs are added",
+        file: "controller/operation/src/shape.rs",
+        text: "    narrow(hypervisor, &view, &pool, shape)?;\n",
+        replacement: "    let _ = narrow;\n",
+        noticed_by: Test("pinfold-sim", "kills", "a_wide_mask_never_reaches_old_and_new_cores_at_once"),
+    },
+    Mutation {
+        breaks: "masks are not read back before pCPUs go",
+        file: "controller/operation/src/shape.rs",
+        text: "        set_masks(hypervisor, OPERATION, masks.target, &masks.hard)?;\n    }\n    check_masks(hypervisor, shape)\n",
+        replacement: "        set_masks(hypervisor, OPERATION, masks.target, &masks.hard)?;\n    }\n    Ok(())\n",
+        noticed_by: Test(
+            "pinfold-sim",
+            "operations",
+            "a_mask_that_others_widen_meanwhile_is_noticed_before_a_pcpu_goes",
+        ),
+    },
+    Mutation {
+        breaks: "who would be left without a pCPU is not looked at again before each one goes",
+        file: "controller/operation/src/shape.rs",
+        text: "    view.check_nobody_stranded(pool, &left, |_, vcpu| vcpu.hard.clone())?;\n    remove_cpu(hypervisor, pool.poolid, cpu)\n",
+        replacement: "    let _ = left;\n    remove_cpu(hypervisor, pool.poolid, cpu)\n",
+        noticed_by: Test("pinfold-sim", "operations", "a_mask_that_others_change_meanwhile_stops_a_removal"),
+    },
+    Mutation {
+        breaks: "pCPU 0 may leave Pool-0",
+        file: "controller/operation/src/shape.rs",
+        text: "if shape.take.contains(0) {",
+        replacement: "if false {",
+        noticed_by: Test("pinfold-sim", "operations", "a_cpupool_is_only_shaped_when_its_premises_hold"),
+    },
+    Mutation {
+        breaks: "cores that dom0 is pinned to are taken",
+        file: "controller/operation/src/shape.rs",
+        text: "    check_dom0(hypervisor, &view, &shape.take)?;\n",
+        replacement: "",
+        noticed_by: Test("pinfold-sim", "operations", "cores_that_dom0_is_pinned_to_stay_with_it"),
+    },
+    Mutation {
+        breaks: "a pCPU that Xen does not let go stays half-removed",
+        file: "controller/operation/src/cpupool.rs",
+        text: "        let _ = hypervisor.add_cpu(poolid, cpu);\n",
+        replacement: "",
+        noticed_by: Test("pinfold-sim", "removals", "a_cpu_that_xen_does_not_let_go_is_tried_again_and_then_put_back"),
+    },
+    // A domain made.
+    Mutation {
+        breaks: "pool and masks of a new domain are not read back",
+        file: "controller/operation/src/create.rs",
+        text: "let verified = verify(hypervisor, config, &pool, domid).and_then(|()| hypervisor.mark_ready(domid));",
+        replacement: "let _ = verify;\n    let verified = hypervisor.mark_ready(domid);",
+        noticed_by: Test("pinfold-sim", "operations", "a_domain_that_is_not_as_asked_is_destroyed_and_has_never_run"),
+    },
+    Mutation {
+        breaks: "a second domain of one UUID is built",
+        file: "controller/operation/src/create.rs",
+        text: "        if domain.uuid == config.mark.uuid {\n",
+        replacement: "        if false {\n",
+        noticed_by: Test("pinfold-sim", "operations", "a_domain_is_only_made_when_its_premises_hold"),
+    },
+    Mutation {
+        breaks: "a domain is built into memory that is not there",
+        file: "controller/operation/src/create.rs",
+        text: "if need.saturating_add(reserve) <= free {",
+        replacement: "if need.saturating_add(reserve) <= u64::MAX - free {",
+        noticed_by: Test("pinfold-sim", "operations", "a_domain_is_only_made_when_its_premises_hold"),
+    },
+    Mutation {
+        breaks: "`ready` is not asked for before a domain runs",
+        file: "controller/operation/src/domain.rs",
+        text: "        if !domain.ready {\n",
+        replacement: "        if false {\n",
+        noticed_by: Test("pinfold-sim", "operations", "a_domain_is_only_changed_when_its_premises_hold"),
+    },
+    // The classifier.
+    Mutation {
+        breaks: "a field that is read when a domain is built counts as policy",
+        file: "controller/planner/src/classify.rs",
+        text: "(\"spec.memory.max\", Group::Built,",
+        replacement: "(\"spec.memory.max\", Group::Policy,",
+        noticed_by: Test("pinfold-planner", "classify", "what_takes_a_restart_is_built_and_what_is_live_is_not"),
+    },
+    // Guards of the planner.
+    Mutation {
+        breaks: "a domain with the mark of another Pool counts as ours",
+        file: "controller/planner/src/world.rs",
+        text: "(mark.pool_id == self.pool_id && mark.uuid == domain.uuid).then_some(domain.uuid)",
+        replacement: "(mark.uuid == domain.uuid).then_some(domain.uuid)",
+        noticed_by: Test("pinfold-planner", "guards", "a_mark_of_another_pool_is_foreign"),
+    },
+    Mutation {
+        breaks: "a record that cannot be read counts as absent",
+        file: "controller/planner/src/subjects.rs",
+        text: "Err(blocked(true, \"RecordUnknown\", format!(\"its record cannot be read: {}\", cause.message)))",
+        replacement: "Ok((cause.message.len() > 1 << 40).then(|| unreachable!(\"{}\", blocked(true, \"\", String::new()).reason)))",
+        noticed_by: Test("pinfold-planner", "unknown", "no_harm_follows"),
+    },
+    Mutation {
+        breaks: "nothing needs a grant to be removed",
+        file: "controller/planner/src/consent.rs",
+        text: "if world.grant(uuid).is_some() {",
+        replacement: "if world.grant(uuid).is_some() || world.over_budget().is_some() {",
+        noticed_by: Test("pinfold-planner", "changes", "a_commit_over_budget_holds_what_destroys_and_nothing_else"),
+    },
+    Mutation {
+        breaks: "an approval is not used up",
+        file: "controller/planner/src/consent.rs",
+        text: "vec![RecordEdit::Grants(grants), RecordEdit::UseApproval(id)]",
+        replacement: "vec![RecordEdit::Grants(grants)]",
+        noticed_by: Test("pinfold-planner", "guards", "an_approval_counts_once_and_while_it_lasts"),
+    },
+    Mutation {
+        breaks: "an approval never ends",
+        file: "controller/planner/src/world.rs",
+        text: ".filter(|approval| approval.is_good(self.observed.now))",
+        replacement: "",
+        noticed_by: Test("pinfold-planner", "guards", "an_approval_counts_once_and_while_it_lasts"),
+    },
+    Mutation {
+        breaks: "the deadline of a graceful stop is ignored",
+        file: "controller/planner/src/patience.rs",
+        text: "    if !rest.is_positive() {\n",
+        replacement: "    if !rest.is_positive() || stop.up.is_some() {\n",
+        noticed_by: Test(
+            "pinfold-planner",
+            "guest_ends",
+            "a_guest_that_ignores_the_request_is_destroyed_at_the_deadline",
+        ),
+    },
+    Mutation {
+        breaks: "claims come before releases",
+        file: "controller/planner/src/claims.rs",
+        text: "drafts.sort_by(|a, b| (a.rank, &a.item.object).cmp(&(b.rank, &b.item.object)));",
+        replacement: "drafts.sort_by(|a, b| (b.rank, &b.item.object).cmp(&(a.rank, &a.item.object)));",
+        noticed_by: Test("pinfold-planner", "lifecycle", "a_partition_and_a_vm_in_it_come_into_being_stop_and_go"),
+    },
+    Mutation {
+        breaks: "claims of others do not matter",
+        file: "controller/planner/src/claims.rs",
+        text: "            (a, b) => a == b,\n",
+        replacement: "            (a, b) => a == b && matches!(a, Self::Grants),\n",
+        noticed_by: Test("pinfold-planner", "histories", "every_history_ends_as_the_commit_says"),
+    },
+    Mutation {
+        breaks: "a VM is created beside a domain that has its identity",
+        file: "controller/planner/src/create.rs",
+        text: "if let Some(problem) = twin(planning) {",
+        replacement: "if let Some(problem) = twin(planning).filter(|_| false) {",
+        noticed_by: Test("pinfold-planner", "changes", "identity_and_disks_of_others_are_not_taken"),
+    },
+    Mutation {
+        breaks: "a guest that switched itself off is started again",
+        file: "controller/planner/src/guest_ends.rs",
+        text: "let stays_off = ended.decision == Decision::StayOff;",
+        replacement: "let stays_off = false && ended.decision == Decision::StayOff;",
+        noticed_by: Test(
+            "pinfold-planner",
+            "guest_ends",
+            "a_power_off_from_inside_stays_off_across_a_host_boot_until_the_manifest_changes",
+        ),
+    },
+    // Records.
+    Mutation {
+        breaks: "a record's new name is not made durable",
+        file: "controller/host/src/store/mod.rs",
+        text: "            return Err(disk_error(\"replace\", path, source));\n        }\n        self.sync_parent(path)\n",
+        replacement: "            return Err(disk_error(\"replace\", path, source));\n        }\n        Ok(())\n",
+        noticed_by: Test("pinfold-host", "store", "what_was_written_survives_a_power_cut"),
+    },
+    Mutation {
+        breaks: "a newer binary's record is read as ours",
+        file: "controller/host/src/store/records.rs",
+        text: "(Some(version), _) if version > RECORD_VERSION =>",
+        replacement: "(Some(version), _) if version > RECORD_VERSION + 1_000_000 =>",
+        noticed_by: Test("pinfold-host", "store", "what_cannot_be_read_is_unknown_and_stays_as_it_is"),
+    },
+    // Rules about commits.
+    Mutation {
+        breaks: "`protect` is not looked at",
+        file: "schema/src/change.rs",
+        text: "filter(|(name, vm)| vm.protect && !unprotected(name))",
+        replacement: "filter(|(name, vm)| vm.protect && unprotected(name))",
+        noticed_by: Test("pinfold-schema", "", "change::tests::protect_holds_until_an_earlier_commit_lifted_it"),
+    },
+];
