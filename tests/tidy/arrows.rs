@@ -19,7 +19,10 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("pinfold-libxl-sys", &[]),
     ("pinfold-xen", &["pinfold-operation", "pinfold-protocol", "pinfold-libxl-sys"]),
     ("pinfold-lab", &[]),
-    ("pinfold-fuzz", &["pinfold-schema", "pinfold-planner", "pinfold-protocol", "pinfold-host"]),
+    (
+        "pinfold-fuzz",
+        &["pinfold", "pinfold-import", "pinfold-schema", "pinfold-planner", "pinfold-protocol", "pinfold-host"],
+    ),
     ("pinfold-tests", &["pinfold-lab", "pinfold-protocol", "pinfold-operation", "pinfold-planner", "pinfold-schema"]),
 ];
 
