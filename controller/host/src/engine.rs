@@ -66,7 +66,7 @@ impl Interest {
                 paths.extend(ramdisk.clone());
             }
         }
-        Self { paths, accepted }
+        Self { paths, accepted, host_shutdown: None }
     }
 }
 

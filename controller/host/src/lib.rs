@@ -22,13 +22,14 @@ mod usage;
 mod xen;
 
 pub use clock::{Clock, Moment, system_clock};
+pub use dom0::{Dom0Health, HarmfulLine, Mount, UnitHealth};
 pub use engine::{PassReport, Starts, pass, start_due};
 pub use sim::{Machine, Shared, SimError, SimHost, SimSettings, Watch};
 pub use store::{Place, Store, StoreError};
 pub use usage::{DiskUsage, Meter, NicUsage, Usage};
 pub use xen::{Deadlines, Settings, XenHost};
 
-use planner::observed::AcceptedCommit;
+use planner::observed::{AcceptedCommit, HostShutdown};
 use planner::{Item, Observed};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct Interest {
     pub paths: BTreeSet<String>,
     /// The commit in force.
     pub accepted: Option<AcceptedCommit>,
+    /// The note that the host goes down.
+    pub host_shutdown: Option<HostShutdown>,
 }
 
 /// Called, from any thread, when there is a reason to look again. Carries nothing on purpose, and must not block.

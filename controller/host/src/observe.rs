@@ -72,6 +72,7 @@ impl OnDisk {
             unwritable: store.unwritable(),
             operations: self.operations,
             accepted: interest.accepted.clone(),
+            host_shutdown: interest.host_shutdown.clone(),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The command line: what was typed, as types. What it means is in [`crate::commands`].
 
+mod dom0;
 mod events;
 
+pub use dom0::{Backend, Check, Guests, GuestsVerb, Run};
 pub use events::Events;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -25,7 +27,7 @@ pub struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
    0  done
-   1  findings; no such object; no plan could be made; run --once: stalled or unknown
+   1  findings; no such object; no plan could be made; run --once: stalled or unknown; guests stop: some are left
    2  plan --detailed-exitcode: changes
    3  plan --detailed-exitcode: changes, some held; run --once: settled, some held
   64  wrong usage
@@ -46,6 +48,10 @@ pub enum Command {
     Inventory(Inventory),
     /// Runs the daemon.
     Run(Run),
+    /// Looks at this host: what of its set-up keeps pinfold from working, or makes it dangerous, and what puts it right.
+    Check(Check),
+    /// Stops all guests, as a shutdown of the host does, or lets them run again.
+    Guests(Guests),
     /// Shows the host: commit, source, and every object with its state.
     Status(Read),
     /// Lists objects of one kind, or shows one.
@@ -218,41 +224,6 @@ pub struct Inventory {
     /// Where to ask.
     #[command(flatten)]
     pub socket: Socket,
-}
-
-/// `pinfold run`.
-#[derive(Debug, Args)]
-pub struct Run {
-    /// The daemon's configuration.
-    #[arg(long, value_name = "FILE", default_value = crate::config::DEFAULT_PATH)]
-    pub config: PathBuf,
-    /// Pass after pass until nothing is busy or due, then exit.
-    #[arg(long)]
-    pub once: bool,
-    /// `xen`, or `sim:FILE`: a simulated host, described in YAML.
-    #[arg(long, default_value = "xen")]
-    pub backend: Backend,
-}
-
-/// The host that is driven.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Backend {
-    /// The Xen host that this runs on.
-    Xen,
-    /// A simulated host.
-    Sim(PathBuf),
-}
-
-impl std::str::FromStr for Backend {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            None if text == "xen" => Ok(Self::Xen),
-            Some(("sim", file)) if !file.is_empty() => Ok(Self::Sim(PathBuf::from(file))),
-            _ => Err("write `xen` or `sim:FILE`".to_owned()),
-        }
-    }
 }
 
 /// Where the daemon listens.

@@ -106,6 +106,12 @@ impl Config {
         Self::parse(&text, path)
     }
 
+    /// What a host without a configuration is looked at with: every default, and no repository.
+    pub(crate) fn assumed() -> Self {
+        Self::parse("host: unnamed\nrepository: {url: /nonexistent}\n", Path::new("(none)"))
+            .expect("every field that it leaves out has a default")
+    }
+
     fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let config: Self = serde_saphyr::from_str(text)
             // The snippet quotes the lines around, and a password that somebody wrote into the url.

@@ -11,6 +11,7 @@ use crate::config::{Config, ConfigError};
 use crate::console::Holders;
 use crate::exit::Exit;
 use crate::front::{Asked, Front};
+use crate::guests::note;
 use crate::reconcile::{Driver, Parts, Snapshot, VerbCall, Wake, Woken, chain, wake};
 use crate::sim_control;
 use crate::source::{Fetcher, Mirror, MirrorError, SourceEvent, Watcher};
@@ -194,10 +195,17 @@ fn parts(
         published,
         interval: config.observe_interval(),
         clock: system_clock(),
+        note: note::path(config),
     })
 }
 
-fn host(config: &Config, backend: &Backend, store: Arc<Store>, wake: &Wake) -> Result<Box<dyn Host>, DaemonError> {
+/// The host that a configuration describes, whose passes `wake` begins.
+pub(crate) fn host(
+    config: &Config,
+    backend: &Backend,
+    store: Arc<Store>,
+    wake: &Wake,
+) -> Result<Box<dyn Host>, DaemonError> {
     let wake = wake.clone();
     let waker: Waker = Arc::new(move || wake.wake());
     let clock: Clock = system_clock();

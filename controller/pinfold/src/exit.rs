@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Done; or nothing to report.
     Ok = 0,
-    /// `validate`: findings. `get`, `describe`, `why`: no such object. `plan`: it could not be made. `run --once`: stalled or unknown.
+    /// `validate`, `check`: findings. `get`, `describe`, `why`: no such object. `plan`: it could not be made. `run --once`: stalled or unknown. `guests stop`: some are left.
     Negative = 1,
     /// `plan --detailed-exitcode`: there are changes, and none of them is held.
     Changes = 2,

@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod api;
+pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod exit;
 mod fixture;
 pub mod folder;
 mod front;
+pub mod guests;
 pub mod host_facts;
 pub mod metrics;
 pub mod preview;

@@ -195,7 +195,10 @@ fn unknown_behind(records: &Records, xen: &Observation, item: &Item, work: &Work
         matches!(records.vms.get(&uuid), Some(Reading::Unknown(_)))
             || matches!(records.partitions.get(&uuid), Some(Reading::Unknown(_)))
     });
-    if record_unknown {
+    // A guest may be asked to power off before the host takes it along.
+    let is_asked = item.cause == crate::Cause::HostShutdown
+        && matches!(work, Work::Xen(request) if matches!(**request, Request::ShutdownDomain { .. }));
+    if record_unknown && !is_asked {
         return Some("its record is unknown");
     }
     let Work::Xen(request) = work else {

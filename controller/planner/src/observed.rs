@@ -1,6 +1,7 @@
 //! Everything that planning may look at. Printed by `pinfold inventory`, and readable back: a laptop and a CI job plan from it.
 
 use crate::record::Records;
+use crate::toolstacks::OtherToolstack;
 use jiff::Timestamp;
 use protocol::{Observation, Reading};
 use schema::units::Name;
@@ -38,6 +39,25 @@ pub struct Observed {
     pub operations: Vec<UnderWay>,
     /// The commit in force.
     pub accepted: Option<AcceptedCommit>,
+    /// Somebody said that the host goes down.
+    #[serde(default)]
+    pub host_shutdown: Option<HostShutdown>,
+}
+
+/// The note that all guests are to stop and none is to start, because the host goes down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostShutdown {
+    /// When it was written. Guests' timeouts count from here.
+    pub since: Timestamp,
+    /// The same by the clock that nobody sets ([`Uptime::ms`]); `None` when it is not known.
+    #[serde(default)]
+    pub up_ms: Option<u64>,
+    /// The boot of the host that it speaks of; in any other it is void.
+    pub boot_id: Uuid,
+    /// After this it is void: a host that is up then has not gone down. `None`: until it is taken back, or the host boots.
+    pub until: Option<Timestamp>,
+    /// Who or what wants it, in a few words.
+    pub why: String,
 }
 
 /// The clock that nobody sets.
@@ -63,6 +83,9 @@ pub struct Dom0Facts {
     /// Host memory that is never given to guests, in KiB.
     #[serde(deserialize_with = "protocol::bounds::kib")]
     pub memory_reserve_kib: u64,
+    /// Other toolstacks that would act by themselves. Empty: none would, or an older pinfold looked, which did not ask.
+    #[serde(default)]
+    pub toolstacks: Vec<OtherToolstack>,
 }
 
 /// What stands at a path.

@@ -183,6 +183,8 @@ pub enum Cause {
     HostBoot,
     /// A person's verb.
     Verb,
+    /// The host goes down.
+    HostShutdown,
 }
 
 /// A field that changes.

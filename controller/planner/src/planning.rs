@@ -7,11 +7,13 @@ use crate::partitions::Partition;
 use crate::release::Homes;
 use crate::status::{Report, STATE_UNWRITABLE};
 use crate::subjects::{Blocked, Subject, subjects};
+use crate::toolstacks::OtherToolstack;
 use crate::unknown;
 use crate::vms::{Context, domain_facts, plan_vm};
 use crate::world::{POOL0, World, lives};
 use crate::{
-    Action, Disposition, Item, ObjectKind, ObjectRef, Observed, Plan, claims, cpupools, draft::Draft, partitions,
+    Action, Disposition, Item, ObjectKind, ObjectRef, Observed, Plan, claims, cpupools, draft::Draft, host_shutdown,
+    partitions, toolstacks,
 };
 use protocol::{DomainState, Reading};
 use schema::desired::Desired;
@@ -45,6 +47,10 @@ fn known(world: &World) -> Plan {
     let partitions = partitions::partitions(world);
     let (mut drafts, mut reports, layout) =
         cpupools::plan_partitions(world, &partitions, &homes(&subjects, &partitions));
+    let shutdown = host_shutdown::in_force(world);
+    if let Some(note) = shutdown {
+        drafts = host_shutdown::strays(world, note, &subjects, &blocked);
+    }
     let cx = Context { world, layout: &layout };
     // VMs that end come first: what they let go of counts for those that start.
     let mut budget = Budget { releases: releases(world), ..Budget::default() };
@@ -58,8 +64,16 @@ fn known(world: &World) -> Plan {
     }
     reports.extend(blocked.into_iter().map(blocked_report));
     reports.extend(foreign(world));
-    reports.push(host(world, &budget));
-    finish(world, drafts, reports)
+    let mut host = host(world, &budget);
+    let others = toolstacks::in_the_way(world);
+    toolstacks::report(&others, &mut host);
+    if let Some(note) = shutdown {
+        host_shutdown::report(note, &mut host);
+    }
+    reports.push(host);
+    // A shutdown of the host is no change: what ends before others can touch it is out of their reach.
+    let others = if shutdown.is_some() { Vec::new() } else { others };
+    finish(world, drafts, reports, &others)
 }
 
 /// Where the domains of our VMs belong.
@@ -85,8 +99,9 @@ fn releases_memory(draft: &Draft) -> bool {
         && matches!(draft.item.disposition, Disposition::Now | Disposition::Waiting { .. })
 }
 
-fn finish(world: &World, drafts: Vec<Draft>, mut reports: Vec<Report>) -> Plan {
-    let items: Vec<Item> = claims::decide(world, drafts);
+fn finish(world: &World, drafts: Vec<Draft>, mut reports: Vec<Report>, others: &[&OtherToolstack]) -> Plan {
+    let mut items: Vec<Item> = claims::decide(world, drafts);
+    toolstacks::hold(others, &mut items);
     let commit = world.commit();
     reports.sort_by(|a, b| a.object.cmp(&b.object));
     let due = reports.iter().filter_map(|report| report.due).min();

@@ -8,7 +8,7 @@ use crate::draft::{Draft, Rank, later};
 use crate::guest_ends::reason_text;
 use crate::record::{Decision, Here, VmRecord};
 use crate::vms::Planning;
-use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, Work, classify};
+use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, Work, classify, host_shutdown};
 use jiff::SignedDuration;
 
 /// How long a removed VM's folder stays in the trash.
@@ -63,9 +63,14 @@ fn start_draft(planning: &Planning) -> Draft {
 
 fn start_cause(planning: &Planning, record: &VmRecord) -> (Cause, &'static str) {
     let Here { intent, ended, stopping, backoff, .. } = &record.here;
+    let by_shutdown = stopping.as_ref().is_some_and(|stop| stop.why == host_shutdown::WHY);
     match (intent, ended) {
         (_, Some(ended)) if ended.decision == Decision::StartAgain => {
             (Cause::Guest, "its guest ended and is started again")
+        }
+        // Stopped because the host went down: the next boot starts it, and nothing else does.
+        (Some(intent), _) if by_shutdown && intent.boot_id != planning.world.hypervisor.boot_id => {
+            (Cause::HostBoot, "the host booted")
         }
         (Some(_), _) if stopping.is_some() => (Cause::Commit, "it was stopped and should run"),
         (Some(_), _) if backoff.as_ref().is_some_and(|last| last.reason == create::CREATE_FAILED) => {

@@ -120,6 +120,7 @@ fn cause(cause: Cause) -> &'static str {
         Cause::Guest => "guest",
         Cause::HostBoot => "host boot",
         Cause::Verb => "approval",
+        Cause::HostShutdown => "host shutdown",
     }
 }
 

@@ -10,7 +10,7 @@ use crate::record::{Here, VmRecord};
 use crate::status::{Report, STATE_UNWRITABLE, unwritten};
 use crate::subjects::Subject;
 use crate::world::World;
-use crate::{Action, Cause, Effect, Operation, RecordEdit, guest_ends, live, power, stop};
+use crate::{Action, Cause, Effect, Operation, RecordEdit, guest_ends, host_shutdown, live, power, stop};
 use protocol::{Domain, DomainState, Reading, Request, Target};
 
 /// What planning one VM can see of the rest of the host.
@@ -68,6 +68,9 @@ impl<'w> Planning<'_, 'w> {
         if let Reading::Unknown(cause) = domains(self.world) {
             self.report.unknown("DomainsUnknown", format!("the host's domains are not known: {}", cause.message));
             return;
+        }
+        if let Some(note) = host_shutdown::in_force(self.world) {
+            return host_shutdown::plan_vm(self, note);
         }
         match self.subject.domains.as_slice() {
             [] => power::plan_absent(self, budget),

@@ -1,9 +1,13 @@
 //! What manifests may name in dom0: bridges, files and block devices, as the kernel shows them.
 
 mod block;
+mod health;
+mod toolstacks;
+mod units;
 mod walk;
 
 use block::Blocks;
+pub use health::{Dom0Health, HarmfulLine, Mount, UnitHealth};
 use planner::observed::{Dom0Facts, FileFact};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -51,6 +55,7 @@ impl Eyes {
             files,
             files_complete: complete,
             memory_reserve_kib: self.memory_reserve_kib,
+            toolstacks: toolstacks::look(&self.root),
         }
     }
 }

@@ -110,6 +110,7 @@ impl Host for SimHost {
             files: self.files(&machine, &paths),
             files_complete: true,
             memory_reserve_kib: self.settings.memory_reserve_kib,
+            toolstacks: Vec::new(),
         };
         on_disk.with(&self.store, (now.at, self.watched.look(now)), xen, dom0, interest)
     }

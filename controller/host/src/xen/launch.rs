@@ -37,7 +37,10 @@ impl Launch {
             Self::Plain => Command::new(worker),
             Self::Scope(systemd_run) => {
                 let mut command = Command::new(systemd_run);
-                command.args(["--quiet", "--scope", "--collect", "--slice=pinfold-workers"]);
+                // Without default dependencies: a shutdown of the host would end all scopes at its beginning, and with them the QEMUs of guests that
+                // are still to power off; and it would let no new one begin. The slice is one that no shutdown ends, for the same reason.
+                command.args(["--quiet", "--scope", "--collect", "--slice=system.slice"]);
+                command.arg("--property=DefaultDependencies=no");
                 command.arg(format!("--unit=pinfold-do-{id}")).arg("--").arg(worker);
                 command
             }
@@ -86,7 +89,7 @@ mod tests {
         assert_eq!(
             fs::read_to_string(dir.path().join("called")).unwrap(),
             format!(
-                "--quiet --scope --collect --slice=pinfold-workers --unit=pinfold-do-{} -- {} do\n",
+                "--quiet --scope --collect --slice=system.slice --property=DefaultDependencies=no --unit=pinfold-do-{} -- {} do\n",
                 Uuid::nil(),
                 worker.display()
             )

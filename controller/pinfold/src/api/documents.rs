@@ -228,6 +228,7 @@ mod tests {
             records: planner::record::Records::default(),
             operations: Vec::new(),
             accepted: None,
+            host_shutdown: None,
         };
         Snapshot {
             started: at(0),

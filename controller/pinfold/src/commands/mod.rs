@@ -2,6 +2,7 @@
 
 mod accept_history;
 mod approve;
+mod check;
 mod completion;
 mod console;
 mod describe;
@@ -10,6 +11,7 @@ mod events;
 mod explain;
 mod fetch;
 mod get;
+mod guests;
 mod import;
 mod init;
 mod inventory;
@@ -68,6 +70,8 @@ fn run(command: Command, ui: &mut Ui) -> Result<Exit, CommandError> {
         Command::Plan(arguments) => plan::run(&arguments, ui),
         Command::Inventory(arguments) => inventory::run(&arguments, ui),
         Command::Run(arguments) => run::run(&arguments, ui),
+        Command::Check(arguments) => check::run(&arguments, ui),
+        Command::Guests(arguments) => guests::run(&arguments, ui),
         Command::Status(arguments) => status::run(&arguments, ui),
         Command::Get(arguments) => get::run(&arguments, ui),
         Command::Describe(arguments) => describe::run(&arguments, ui),

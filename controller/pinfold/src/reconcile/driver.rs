@@ -1,17 +1,21 @@
 //! The driver: one pass is take events, judge, observe, plan, publish, start.
 
 use super::conditions::Conditions;
+use super::host_shutdown::forced;
 use super::in_force::{InForce, chain};
-use super::journal::{Note, Reason, note};
+use super::journal::{self, Note, Reason};
 use super::snapshot::{Counts, Snapshot};
 use super::verb::{Verb, VerbCall};
+use crate::guests::note;
 use crate::source::{self, CommitId, Mirror, Permit, Settings, Watcher};
-use host::{Clock, Host, StartError, Starts, Store, start_due};
+use host::{Clock, Host, Interest, StartError, Starts, Store, start_due};
 use jiff::{SignedDuration, Timestamp};
 use planner::record::Approval;
 use planner::{Condition, ConditionKind, Disposition, Item, ObjectRef, Observed, Plan, Truth};
+use protocol::Reading;
 use schema::units::Name;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
@@ -45,6 +49,8 @@ pub struct Parts {
     pub interval: Duration,
     /// What time it is.
     pub clock: Clock,
+    /// Where the note lies that the host goes down.
+    pub note: PathBuf,
 }
 
 /// Owns the host and everything that is known.
@@ -95,9 +101,10 @@ impl Driver {
         let now = (self.parts.clock)().at;
         self.take_verbs(now);
         self.take_source(now);
-        let observed = Arc::new(self.parts.host.observe(&self.in_force.interest()));
+        let observed = Arc::new(self.observe());
         let plan = Arc::new(planner::plan(self.in_force.desired(), &observed));
         self.notice_clock(&observed);
+        self.note(now, forced(&observed, &plan));
         self.publish(&observed, &plan);
         self.start(&plan, observed.now);
         self.last_pass = began.elapsed();
@@ -129,6 +136,20 @@ impl Driver {
         };
         let actor = Some("SIGHUP".to_owned());
         self.note((self.parts.clock)().at, [Note { object: None, reason, message, actor }]);
+    }
+
+    /// Looks at the host. While nobody can say whether it goes down, guests are neither stopped nor started.
+    fn observe(&mut self) -> Observed {
+        let note = note::read(&self.parts.note);
+        let host_shutdown = note.as_ref().ok().cloned().flatten();
+        let mut observed = self.parts.host.observe(&Interest { host_shutdown, ..self.in_force.interest() });
+        if let Err(error) = note {
+            let path = self.parts.note.display();
+            let message =
+                format!("the note that the host goes down, `{path}`, cannot be read: {error}; remove it to go on");
+            observed.xen = Reading::unknown("HostShutdownUnreadable", message);
+        }
+        observed
     }
 
     fn take_source(&mut self, now: Timestamp) {
@@ -267,7 +288,7 @@ impl Driver {
     }
 
     fn note(&self, now: Timestamp, notes: impl IntoIterator<Item = Note>) {
-        notes.into_iter().for_each(|one| note(&self.store, now, self.in_force.commit(), one));
+        notes.into_iter().for_each(|one| journal::note(&self.store, now, self.in_force.commit(), one));
     }
 }
 

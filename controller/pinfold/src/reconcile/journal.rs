@@ -128,11 +128,13 @@ pub enum Reason {
     ConsoleOpened,
     /// And is gone.
     ConsoleClosed,
+    /// The host goes down, and a guest had to be ended by force for it.
+    HostShutdown,
 }
 
 impl Reason {
     /// Every sort, to find one by its word.
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 22] = [
         Self::DaemonStarted,
         Self::ClockSet,
         Self::Configured,
@@ -154,6 +156,7 @@ impl Reason {
         Self::Verb,
         Self::ConsoleOpened,
         Self::ConsoleClosed,
+        Self::HostShutdown,
     ];
 
     /// Whether somebody should look.
@@ -179,7 +182,8 @@ impl Reason {
             | Self::Stalled
             | Self::Held
             | Self::Drifted
-            | Self::NotStarted => Severity::Warning,
+            | Self::NotStarted
+            | Self::HostShutdown => Severity::Warning,
         }
     }
 }

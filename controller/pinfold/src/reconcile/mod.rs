@@ -9,6 +9,7 @@
 
 mod conditions;
 mod driver;
+mod host_shutdown;
 mod in_force;
 mod journal;
 mod snapshot;
@@ -18,6 +19,7 @@ mod wake;
 
 pub use conditions::{Conditions, word};
 pub use driver::{Driver, Parts};
+pub use host_shutdown::forced;
 pub use in_force::InForce;
 pub(crate) use in_force::chain;
 pub use journal::{Event, Note, Reason, Severity, events, note};

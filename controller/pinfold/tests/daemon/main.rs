@@ -11,6 +11,7 @@ mod first_start;
 mod git_fails;
 #[path = "../common/https_server.rs"]
 mod https_server;
+mod host_shutdown;
 mod life;
 mod manifests;
 mod offline;

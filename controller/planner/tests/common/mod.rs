@@ -4,8 +4,9 @@
 mod manifests;
 
 use jiff::{SignedDuration, Timestamp};
-use planner::observed::{AcceptedCommit, Dom0Facts, FileFact, INVENTORY_VERSION, Observed, Uptime};
+use planner::observed::{AcceptedCommit, Dom0Facts, FileFact, HostShutdown, INVENTORY_VERSION, Observed, Uptime};
 use planner::record::{Backoff, Grant, Records};
+use planner::toolstacks::OtherToolstack;
 use planner::{Disposition, Item, Plan, RecordEdit, Work, laws, plan};
 use protocol::{CpuSet, FailureKind, Reading, Request};
 use schema::desired::Desired;
@@ -36,6 +37,10 @@ pub struct Stage {
     pub epoch: Timestamp,
     /// Look at every vCPU after every call.
     pub law_of_cores: bool,
+    /// The host goes down.
+    pub host_shutdown: Option<HostShutdown>,
+    /// Others in dom0.
+    pub toolstacks: Vec<OtherToolstack>,
 }
 
 impl Stage {
@@ -52,6 +57,8 @@ impl Stage {
             commits: 1,
             epoch: "2026-01-01T00:00:00Z".parse().unwrap(),
             law_of_cores: false,
+            host_shutdown: None,
+            toolstacks: Vec::new(),
         }
     }
 
@@ -123,6 +130,7 @@ impl Stage {
                 files: self.host.files.iter().map(|(path, at)| (path.clone(), file(at))).collect(),
                 files_complete: true,
                 memory_reserve_kib: 64 * 1024,
+                toolstacks: self.toolstacks.clone(),
             },
             records: self.records.clone(),
             operations: Vec::new(),
@@ -132,6 +140,7 @@ impl Stage {
                 author: String::new(),
                 at: self.epoch,
             }),
+            host_shutdown: self.host_shutdown.clone(),
         }
     }
 
