@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BACKEND ?= xen
 NEXTEST := cargo nextest run --no-fail-fast
 
-.PHONY: help demo demo-sim test check unit soak fuzz fuzz-briefly lab-tests bench lab lab-image generate prerequisites
+.PHONY: help demo demo-sim test check unit soak fuzz fuzz-briefly lab-tests bench lab lab-image deb generate prerequisites
 
 help: ## Lists the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,10 @@ lab: lab-image ## A shell in the dom0 of a fresh lab.
 
 lab-image: ## Builds the lab's image, once.
 	cargo run --quiet -p pinfold-lab -- build
+
+deb: ## Builds Debian packages for the Xen whose headers are installed here, into target/debian.
+	cargo build --release -p pinfold -p pinfold-xen
+	deploy/debian/build "$${CARGO_TARGET_DIR:-target}/release" "$${CARGO_TARGET_DIR:-target}/debian"
 
 generate: ## Writes the files that are generated from the source: schemas, language reference.
 	PINFOLD_GENERATE=1 cargo test --quiet -p pinfold-schema --test generated

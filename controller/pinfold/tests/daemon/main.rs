@@ -9,9 +9,9 @@ mod deletion;
 mod entry;
 mod first_start;
 mod git_fails;
+mod host_shutdown;
 #[path = "../common/https_server.rs"]
 mod https_server;
-mod host_shutdown;
 mod life;
 mod manifests;
 mod offline;
