@@ -18,3 +18,4 @@ mod player;
 mod scenarios;
 #[path = "../scenarios/summary.rs"]
 mod summary;
+mod systemd;

@@ -46,6 +46,25 @@ pub fn holder(folder: &Path) -> Result<PathBuf> {
     compile("hold_pcpu.c", &[], &folder.join("hold_pcpu"))
 }
 
+/// Packs programs as Debian packages of this version, into `folder`; answers their paths.
+pub fn packages(programs: &Programs, version: &str, folder: &Path) -> Result<Vec<PathBuf>> {
+    let built = folder.join("built");
+    std::fs::create_dir_all(&built)?;
+    for program in [&programs.pinfold, &programs.worker] {
+        std::fs::copy(program, built.join(program.file_name().context("a program has a name")?))?;
+    }
+    let out = folder.join(version);
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/debian/build");
+    let output =
+        Command::new(script).arg(&built).arg(&out).arg(version).output().context("cannot run deploy/debian/build")?;
+    if !output.status.success() {
+        bail!("deploy/debian/build failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let mut packages: Vec<PathBuf> = std::fs::read_dir(&out)?.flatten().map(|entry| entry.path()).collect();
+    packages.sort();
+    Ok(packages)
+}
+
 fn compile(source: &str, flags: &[&str], result: &Path) -> Result<PathBuf> {
     let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("rig").join(source);
     // Built beside it and renamed: another test may be copying it.

@@ -8,7 +8,7 @@ mod manifests;
 mod repository;
 mod status;
 
-pub use build::{Programs, holder, killer, pinfold, programs, released, released_pinfold, worker};
+pub use build::{Programs, holder, killer, packages, pinfold, programs, released, released_pinfold, worker};
 pub use manifests::SITE;
 pub use repository::Change;
 pub use status::Status;
@@ -33,9 +33,14 @@ impl Rig {
     /// Boots a lab and installs pinfold: programs, keys, an empty repository, the host configuration. The daemon does not run yet.
     pub fn boot(lab: Builder, programs: &Programs) -> Result<Self> {
         let lab = lab.boot()?;
+        lab.copy_in(&programs.pinfold, "/usr/bin/pinfold")?;
+        lab.copy_in(&programs.worker, "/usr/lib/pinfold/pinfold-xen")?;
+        Self::on(lab)
+    }
+
+    /// A lab that has the programs already: keys, an empty repository, the host configuration.
+    pub fn on(lab: Lab) -> Result<Self> {
         let rig = Self { lab };
-        rig.lab.copy_in(&programs.pinfold, "/usr/bin/pinfold")?;
-        rig.lab.copy_in(&programs.worker, "/usr/lib/pinfold/pinfold-xen")?;
         rig.make_repository()?;
         rig.configure("")?;
         Ok(rig)

@@ -6,6 +6,8 @@
 //!   <cache>/slots/                    see `slot`
 //! ```
 //!
+//! The image whose dom0 boots systemd is made out of the quick one by `image-systemd/build.sh`, and lies in `systemd-HASH-RECIPE-VERSIONS`.
+//!
 //! RECIPE hashes every file of `image/`, VERSIONS the versions of Debian's packages when it was made. A folder under its
 //! final name is complete: it is made under another one and renamed. A boot takes the newest image of its recipe, whatever
 //! its versions, so that labs do not change under a running test; [`build`] makes a new one if Debian has newer packages.
@@ -25,24 +27,65 @@ use crate::console::{say, tail};
 /// The recipe. A test fixture runs from its checkout.
 const RECIPE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/image");
 
+/// What makes the image with systemd out of the quick one.
+const SYSTEMD_RECIPE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/image-systemd");
+
 /// Images that nobody has booted for this long go when a new one is made.
 const UNUSED: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// Makes the image if this machine has none of this recipe with the newest versions of Debian's packages.
-///
-/// Needs root and Debian 12. Returns the image's folder.
-pub fn build() -> Result<PathBuf, LabError> {
-    let cache = cache_folder()?;
-    let recipe = recipe_hash()?;
-    let _lock = lock(&cache)?;
-    prepare_machine()?;
-    build_locked(&cache, &recipe)
+/// What dom0 boots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Init {
+    /// busybox, and a script: quick.
+    Quick,
+    /// systemd, as a real host does.
+    Systemd,
 }
 
-/// The image to boot: the newest of this recipe; made now if there is none.
-pub(crate) fn ready() -> Result<PathBuf, LabError> {
+/// Makes the images if this machine has none of their recipes with the newest versions of Debian's packages.
+///
+/// Needs root and Debian 12. Returns the quick image's folder.
+pub fn build() -> Result<PathBuf, LabError> {
     let cache = cache_folder()?;
-    let recipe = recipe_hash()?;
+    let recipe = recipe_hash(RECIPE)?;
+    let _lock = lock(&cache)?;
+    prepare_machine()?;
+    let quick = build_locked(&cache, &recipe)?;
+    systemd_locked(&cache, &quick)?;
+    Ok(quick)
+}
+
+/// The image to boot: the newest of its recipe; made now if there is none.
+pub(crate) fn ready(init: Init) -> Result<PathBuf, LabError> {
+    let quick = quick()?;
+    if init == Init::Quick {
+        return Ok(quick);
+    }
+    let cache = cache_folder()?;
+    let made = systemd_folder(&cache, &quick)?;
+    if made.is_dir() {
+        return Ok(made);
+    }
+    let _lock = lock(&cache)?;
+    systemd_locked(&cache, &quick)
+}
+
+fn systemd_folder(cache: &Path, quick: &Path) -> Result<PathBuf, LabError> {
+    let name = quick.file_name().unwrap_or_default().to_string_lossy();
+    Ok(cache.join("images").join(format!("systemd-{}-{name}", recipe_hash(SYSTEMD_RECIPE)?)))
+}
+
+fn systemd_locked(cache: &Path, quick: &Path) -> Result<PathBuf, LabError> {
+    let finished = systemd_folder(cache, quick)?;
+    if !finished.is_dir() {
+        make(cache, &finished, |out| run_script(cache, SYSTEMD_RECIPE, &[Path::new(SYSTEMD_RECIPE), quick, out]))?;
+    }
+    Ok(finished)
+}
+
+fn quick() -> Result<PathBuf, LabError> {
+    let cache = cache_folder()?;
+    let recipe = recipe_hash(RECIPE)?;
     let image = if let Some(image) = newest(&cache, &recipe) {
         require_host_packages()?;
         image
@@ -82,33 +125,40 @@ fn build_locked(cache: &Path, recipe: &str) -> Result<PathBuf, LabError> {
         say(&format!("the image is up to date: {}", finished.display()));
         return Ok(finished);
     }
+    make(cache, &finished, |out| {
+        run_script(cache, RECIPE, &[Path::new(RECIPE), out])?;
+        fs::write(out.join("versions"), versions).map_err(LabError::io("writing the image's versions"))
+    })?;
+    remove_unused(cache, &finished);
+    Ok(finished)
+}
+
+/// Makes an image under another name, and gives it its own when it is whole.
+fn make(cache: &Path, finished: &Path, recipe: impl FnOnce(&Path) -> Result<(), LabError>) -> Result<(), LabError> {
+    let name = finished.file_name().unwrap_or_default().to_string_lossy();
     let making = cache.join("images").join(format!(".making-{name}"));
     if making.exists() {
         // The lock is ours, so its maker is dead.
         fs::remove_dir_all(&making).map_err(LabError::io(format!("removing {}", making.display())))?;
     }
     fs::create_dir(&making).map_err(LabError::io(format!("making {}", making.display())))?;
-    let made = run_recipe(cache, &making)
-        .and_then(|()| {
-            fs::write(making.join("versions"), versions).map_err(LabError::io("writing the image's versions"))
-        })
-        .and_then(|()| fs::rename(&making, &finished).map_err(LabError::io(format!("naming {}", finished.display()))));
+    let made = recipe(&making)
+        .and_then(|()| fs::rename(&making, finished).map_err(LabError::io(format!("naming {}", finished.display()))));
     if made.is_err() {
         // The first error is the one to tell.
         let _ = fs::remove_dir_all(&making);
     }
-    made?;
-    remove_unused(cache, &finished);
-    Ok(finished)
+    made
 }
 
-fn run_recipe(cache: &Path, out: &Path) -> Result<(), LabError> {
+/// Runs the `build.sh` of a recipe.
+fn run_script(cache: &Path, recipe: &str, arguments: &[&Path]) -> Result<(), LabError> {
     let log = cache.join("build.log");
     let stderr = File::create(&log).map_err(LabError::io(format!("writing {}", log.display())))?;
     say(&format!("making the image, once; all that it prints is in {}", log.display()));
     let mut script = Command::new("sh")
-        .arg(format!("{RECIPE}/build.sh"))
-        .args([Path::new(RECIPE), out])
+        .arg(format!("{recipe}/build.sh"))
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(stderr)
@@ -279,9 +329,9 @@ fn remove_unused(cache: &Path, keep: &Path) {
 }
 
 /// Hashes every file of the recipe: path, whether it is executable, content.
-fn recipe_hash() -> Result<String, LabError> {
+fn recipe_hash(recipe: &str) -> Result<String, LabError> {
     let mut files = Vec::new();
-    list_files(Path::new(RECIPE), &mut files).map_err(LabError::io(format!("reading {RECIPE}")))?;
+    list_files(Path::new(recipe), &mut files).map_err(LabError::io(format!("reading {recipe}")))?;
     files.sort();
     let mut hash = Sha256::new();
     for path in files {
@@ -293,7 +343,7 @@ fn recipe_hash() -> Result<String, LabError> {
             fs::read(&path)
         };
         let content = content.map_err(LabError::io(doing()))?;
-        let name = path.strip_prefix(RECIPE).unwrap_or(&path).display();
+        let name = path.strip_prefix(recipe).unwrap_or(&path).display();
         let executable = metadata.permissions().mode() & 0o100;
         hash.update(format!("{name}\0{executable}\0{}\0", content.len()));
         hash.update(&content);

@@ -26,7 +26,7 @@
 //! One QEMU under software emulation with a disk of its own: a qcow2 overlay over the image's root disk, so a host reboot
 //! and a power loss keep what was written and every lab starts clean. Commands go over ssh on one kept connection (about
 //! 0.1 s each), files through a shared folder (`/run/lab` in dom0). dom0 has two vCPUs, 900 MiB, Debian's Xen 4.17 tools
-//! with oxenstored, no systemd (busybox init, `/usr/lib/lab/boot`), and no pinfold: copy the binaries in.
+//! with oxenstored, no systemd (busybox init, `/usr/lib/lab/boot`) unless [`Builder::systemd`] asks for it, and no pinfold: copy it in.
 //! `xenbr0` is a bridge inside the lab, 192.168.77.1/24. dom0 reaches nothing outside, except what
 //! [`Builder::forward_to_host`] opens.
 //!

@@ -3,6 +3,7 @@
 use std::net::SocketAddrV4;
 use std::path::Path;
 
+use crate::image::Init;
 use crate::{Lab, LabError};
 
 /// The processors that Xen finds.
@@ -24,6 +25,7 @@ pub enum Topology {
 #[must_use = "call `boot` to have a lab"]
 pub struct Builder {
     pub(crate) name: Option<String>,
+    pub(crate) init: Init,
     pub(crate) topology: Topology,
     pub(crate) parallel: bool,
     pub(crate) memory_mib: u32,
@@ -37,6 +39,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             name: None,
+            init: Init::Quick,
             topology: Topology::TenCores,
             parallel: false,
             memory_mib: 4096,
@@ -52,6 +55,12 @@ impl Builder {
     /// Names the log of the serial console. Default: the program and the thread, which under `cargo test` is the test.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// dom0 boots systemd with Debian's own scripts of Xen, as a real host does. Its boot takes longer.
+    pub fn systemd(mut self) -> Self {
+        self.init = Init::Systemd;
         self
     }
 

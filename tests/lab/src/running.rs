@@ -13,6 +13,7 @@ use crate::channel::{Channel, Silence};
 use crate::command::{Output, quote};
 use crate::console::{Console, say, tail};
 use crate::guard::Guard;
+use crate::image::Init;
 use crate::machine::Files;
 use crate::patience::Patience;
 use crate::slot::Slot;
@@ -20,6 +21,9 @@ use crate::{Builder, LabError, freeze, image};
 
 /// For a boot. It takes about 15 s on an idle machine; this only ends a wait that has become hopeless.
 const BOOT: Duration = Duration::from_secs(180);
+
+/// For a boot of systemd, which includes what a reboot does before: guests power off within their own timeouts.
+const SYSTEMD_BOOT: Duration = Duration::from_secs(900);
 
 /// How often a boot is begun. QEMU 7.2 with a thread per processor sometimes hangs or dies of a segmentation fault while dom0's kernel
 /// starts, before anything of a test has run. Each was seen once.
@@ -49,7 +53,7 @@ impl Lab {
     }
 
     pub(crate) fn boot(builder: Builder) -> Result<Self, LabError> {
-        let image = image::ready()?;
+        let image = image::ready(builder.init)?;
         let slot = Slot::take(&image::cache_folder()?)?;
         let console = Console::create(&builder.name.clone().unwrap_or_else(test_name))?;
         let guard = Guard::start().map_err(LabError::io("starting the lab's guard"))?;
@@ -263,7 +267,8 @@ impl Lab {
 
     fn wait_for_boot(&self, boots_before: usize) -> Result<(), LabError> {
         let mut answer = String::new();
-        self.wait_until("dom0 boots and answers", BOOT, |lab| {
+        let patience = if self.builder.init == Init::Systemd { SYSTEMD_BOOT } else { BOOT };
+        self.wait_until("dom0 boots and answers", patience, |lab| {
             if let Some(trouble) = lab.trouble("booting") {
                 return Err(trouble);
             }
