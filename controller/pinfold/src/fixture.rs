@@ -91,6 +91,7 @@ pub(crate) fn snapshot(xen: Reading<Vec<Domain>>, items: Vec<Item>, message: &st
         dom0: planner::observed::Dom0Facts::default(),
         records: planner::record::Records::default(),
         unwritable: None,
+        host_shutdown: None,
         operations: Vec::new(),
         accepted: None,
     };

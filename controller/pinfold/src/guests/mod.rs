@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// What destroying the last guest may take, beyond the longest of the guests' own timeouts.
-const MARGIN: Duration = Duration::from_mins(2);
+const MARGIN: Duration = Duration::from_secs(120);
 /// A host that is still up this long after its guests should have ended has not gone down.
 const ABORTED: SignedDuration = SignedDuration::from_mins(15);
 /// How often is looked.
