@@ -79,7 +79,8 @@ pub fn stop(config: &Config, backend: &Backend, say: &mut dyn FnMut(&str)) -> Re
     if *backend == Backend::Xen {
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(|error| error.to_string());
         let boot_id = boot_id.and_then(|text| text.trim().parse::<Uuid>().map_err(|error| error.to_string()));
-        stopping.write_note(boot_id.map_err(GuestsError::Boot)?)?;
+        let up_ms = stopping.up_ms;
+        stopping.write_note(boot_id.map_err(GuestsError::Boot)?, up_ms)?;
     }
     let watched = loop {
         match store.lock() {
@@ -144,13 +145,13 @@ impl<'a> Stopping<'a> {
         }
     }
 
-    fn write_note(&mut self, boot_id: Uuid) -> Result<(), GuestsError> {
+    /// `up_ms` is the host's own: a simulated host has another than this machine.
+    fn write_note(&mut self, boot_id: Uuid, up_ms: Option<u64>) -> Result<(), GuestsError> {
         if self.note.is_some() {
             return Ok(());
         }
         let path = note::path(self.config);
-        let note =
-            HostShutdown { since: self.since, up_ms: self.up_ms, boot_id, until: self.until, why: self.why.clone() };
+        let note = HostShutdown { since: self.since, up_ms, boot_id, until: self.until, why: self.why.clone() };
         note::write(&path, &note).map_err(|source| GuestsError::Note { what: "write", path, source })?;
         self.note = Some(note);
         Ok(())
@@ -167,7 +168,7 @@ impl<'a> Stopping<'a> {
             }
         };
         if let Some(xen) = observed.xen.known() {
-            self.write_note(xen.hypervisor.boot_id)?;
+            self.write_note(xen.hypervisor.boot_id, observed.uptime.map(|uptime| uptime.ms))?;
         }
         // Only what was seen after the note counts.
         if observed.host_shutdown.is_none() || observed.now <= self.since {
@@ -188,7 +189,9 @@ impl<'a> Stopping<'a> {
             let interest = Interest { host_shutdown: self.note.clone(), ..Interest::default() };
             let observed = host.observe(&interest);
             match &observed.xen {
-                Reading::Known(xen) => self.write_note(xen.hypervisor.boot_id)?,
+                Reading::Known(xen) => {
+                    self.write_note(xen.hypervisor.boot_id, observed.uptime.map(|uptime| uptime.ms))?;
+                }
                 Reading::Unknown(cause) => self.tell(&format!("nobody can say what runs: {}", cause.message)),
             }
             if observed.host_shutdown.is_some() {
