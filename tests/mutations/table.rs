@@ -211,4 +211,30 @@ pub const MUTATIONS: &[Mutation] = &[
         replacement: "filter(|(name, vm)| vm.protect && unprotected(name))",
         noticed_by: Test("pinfold-schema", "", "change::tests::protect_holds_until_an_earlier_commit_lifted_it"),
     },
+    // Deletion.
+    Mutation {
+        breaks: "a VM comes back from the trash with any disk",
+        file: "controller/planner/src/trash.rs",
+        text: "Some(now) if mark.known().is_some_and(|was| now.known() == Some(was)) => {}",
+        replacement: "Some(now) if now.known() == mark.known() || true => {}",
+        noticed_by: Test(
+            "pinfold-planner",
+            "trash",
+            "another_disk_in_its_place_waits_for_a_person_who_approves_that_very_disk",
+        ),
+    },
+    Mutation {
+        breaks: "the trash is purged by a clock that was just set",
+        file: "controller/planner/src/trash.rs",
+        text: "uptime.steady_ms < STEADY_MS",
+        replacement: "uptime.steady_ms < STEADY_MS && false",
+        noticed_by: Test("pinfold-planner", "trash", "it_is_purged_by_its_date_and_by_nothing_else"),
+    },
+    Mutation {
+        breaks: "a purge takes what pinfold did not put there",
+        file: "controller/host/src/store/trash.rs",
+        text: "if !others.is_empty() {",
+        replacement: "if false {",
+        noticed_by: Test("pinfold-host", "trash", "what_pinfold_did_not_put_there_is_never_purged"),
+    },
 ];

@@ -38,6 +38,7 @@ plays!(
     partitions_in_a_circle,
     paused,
     three_partitions,
+    trash_restore,
     vm_moves,
     wreckage,
     xenstore_lost

@@ -30,8 +30,10 @@ pub use usage::{DiskUsage, Meter, NicUsage, Usage};
 pub use xen::{Deadlines, Settings, XenHost};
 
 use planner::observed::{AcceptedCommit, HostShutdown};
+use planner::trash::DiskMark;
 use planner::{Item, Observed};
-use std::collections::BTreeSet;
+use protocol::Reading;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What the reconcile loop knows and an observation needs: the commit in force, and what it names in dom0.
@@ -74,6 +76,9 @@ pub trait Host {
 
     /// Reads what domains have used of dom0's devices, beside whatever this host is doing.
     fn meter(&self) -> Arc<dyn Meter>;
+
+    /// What tells disks from others in their place, by path: for whoever brings a VM back from the trash by hand.
+    fn marks(&self, paths: &BTreeSet<String>) -> BTreeMap<String, Reading<DiskMark>>;
 
     /// The host's durable state: for grants, approvals, and the journal.
     fn store(&self) -> &Arc<Store>;

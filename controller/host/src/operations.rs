@@ -7,11 +7,15 @@ use crate::store::{Entry, Event, OrderFile, Store, StoreError};
 use crate::{Moment, StartError};
 use planner::observed::UnderWay;
 use planner::record::RECORD_VERSION;
+use planner::trash::{DiskMark, Removal, TrashedDisk};
 use planner::{Disposition, Item, Work};
 use protocol::{Done, Failure, FailureKind, Outcome, Reading, Request, Took};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use uuid::Uuid;
+
+/// Marks of disks, by path.
+pub(crate) type Marks = BTreeMap<String, Reading<DiskMark>>;
 
 /// Whoever carries out requests.
 pub(crate) trait Workers {
@@ -23,6 +27,9 @@ pub(crate) trait Workers {
 
     /// Its end is written down: it will not be asked for again.
     fn forget(&mut self, id: Uuid);
+
+    /// What tells disks from others in their place, by path.
+    fn marks(&self, paths: &BTreeSet<String>) -> Marks;
 }
 
 /// What became of a worker.
@@ -119,9 +126,9 @@ pub(crate) fn start(store: &Store, workers: &mut dyn Workers, item: &Item, now: 
             store.apply(&operation.on_success, None).map_err(|error| start_error("write the records", &error))?;
             Ok(Started::Finished)
         }
-        Work::Trash { .. } => {
+        Work::Trash { .. } | Work::Restore { .. } | Work::Purge { .. } => {
             place_order(store, &order)?;
-            let end = trash(store, &operation.work);
+            let end = storage(store, workers, &order);
             // What cannot be settled now is taken in with the next observation.
             let _ = settle(store, &order, &end, now);
             Ok(Started::Finished)
@@ -176,7 +183,7 @@ fn announce(store: &Store, order: &OrderFile) -> Result<(), StoreError> {
 fn end_of(store: &Store, workers: &mut dyn Workers, order: &OrderFile, now: Moment) -> Option<End> {
     match &order.operation.work {
         // Found by another daemon than the one that began it. Both may be done again.
-        Work::Trash { .. } => Some(trash(store, &order.operation.work)),
+        Work::Trash { .. } | Work::Restore { .. } | Work::Purge { .. } => Some(storage(store, workers, order)),
         Work::Records => Some(done()),
         Work::Xen(_) => match workers.fate(store, order, now) {
             Fate::Working => None,
@@ -209,14 +216,57 @@ fn settle(store: &Store, order: &OrderFile, end: &End, now: Moment) -> Result<()
     store.close_order(order.id)
 }
 
-fn trash(store: &Store, work: &Work) -> End {
-    let Work::Trash { uuid, name, purge_after } = work else {
-        return Failure::new(FailureKind::Refused, "trash", "this work is another").into();
+/// Work on the storage, which needs no worker. Doing it again changes nothing.
+fn storage(store: &Store, workers: &dyn Workers, order: &OrderFile) -> End {
+    let done_or_not = match &order.operation.work {
+        Work::Trash { uuid, name, purge_after } => {
+            let removal = removal(store, workers, order, *uuid, *purge_after);
+            store.trash(name, &removal)
+        }
+        Work::Restore { uuid, folder } => store.restore(*uuid, folder),
+        Work::Purge { folder } => store.purge(folder),
+        Work::Xen(_) | Work::Records => Ok(()),
     };
-    match store.trash(*uuid, name, *purge_after) {
+    match done_or_not {
         Ok(()) => done(),
         Err(error) => Failure::new(FailureKind::Refused, "rename", error.chain()).into(),
     }
+}
+
+/// How a VM comes into the trash. Its domain is gone: its disks are as they stay.
+fn removal(
+    store: &Store,
+    workers: &dyn Workers,
+    order: &OrderFile,
+    uuid: Uuid,
+    purge_after: jiff::Timestamp,
+) -> Removal {
+    let record = store.vm(uuid);
+    let record = record.as_ref().and_then(Reading::known);
+    let paths: BTreeSet<String> =
+        record.iter().flat_map(|record| &record.wanted.disks).map(|disk| disk.path.clone()).collect();
+    let disks = workers.marks(&paths).into_iter().map(|(path, mark)| TrashedDisk { path, mark });
+    Removal {
+        version: RECORD_VERSION,
+        uuid,
+        at: order.since,
+        purge_after,
+        commit: order.commit.clone(),
+        author: order.trail.author.clone(),
+        approved: order.trail.approved.clone(),
+        disks: disks.collect(),
+    }
+}
+
+/// Disks that the accepted commit names and that a VM in the trash had: nobody else's are looked into.
+pub(crate) fn marked_paths(records: &planner::record::Records, named: &BTreeSet<String>) -> BTreeSet<String> {
+    let removals = records.trash.values().filter(|trashed| !records.vms.contains_key(&trashed.uuid));
+    let removals = removals.filter_map(|trashed| trashed.removal.as_ref().and_then(Reading::known));
+    removals
+        .flat_map(|removal| &removal.disks)
+        .map(|disk| disk.path.clone())
+        .filter(|path| named.contains(path))
+        .collect()
 }
 
 /// The end of what no worker did.
@@ -255,6 +305,8 @@ fn under_way(order: &OrderFile, unwritten: Option<String>) -> UnderWay {
     let work = match &order.operation.work {
         Work::Xen(request) => verb(request),
         Work::Trash { .. } => "move to the trash",
+        Work::Restore { .. } => "move back from the trash",
+        Work::Purge { .. } => "purge from the trash",
         Work::Records => "write records",
     };
     UnderWay {

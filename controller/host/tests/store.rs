@@ -3,14 +3,17 @@
 
 use host::store::{Disk, DiskFault, MemoryDisk, RealDisk};
 use host::{Place, Store, StoreError};
-use planner::config::{Defaults, Power, Restart, VmConfig};
-use planner::record::{Grant, Grants, Here, RECORD_VERSION, VmRecord};
-use protocol::{BootConfig, DomainKind, Reading, Sched};
+use planner::record::{Grant, Grants};
+use protocol::Reading;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
+
+mod record;
+
+use record::vm;
 
 fn place(root: &Path) -> Place {
     Place { host: "xen1".parse().unwrap(), state: root.join("state"), storage: root.join("storage") }
@@ -18,43 +21,6 @@ fn place(root: &Path) -> Place {
 
 fn open(disk: &MemoryDisk) -> Store {
     Store::open(place(Path::new("/")), Arc::new(disk.clone()))
-}
-
-fn vm(name: &str, weight: u16) -> VmRecord {
-    let sched = Sched { weight, cap: 0 };
-    VmRecord {
-        version: RECORD_VERSION,
-        pool_id: Uuid::nil(),
-        uuid: Uuid::new_v5(&Uuid::nil(), b"vm"),
-        name: name.parse().unwrap(),
-        defaults: Defaults {
-            power: Power::Running,
-            restart: Restart::OnFailure,
-            sched,
-            shutdown_timeout_s: 60,
-            macs: BTreeMap::new(),
-        },
-        wanted: VmConfig {
-            kind: DomainKind::Pvh,
-            power: Power::Running,
-            restart: Restart::OnFailure,
-            vcpus_online: 1,
-            vcpus_max: 1,
-            memory_kib: 65536,
-            memory_max_kib: 65536,
-            partition: None,
-            pins: None,
-            soft_pins: None,
-            sched,
-            boot: BootConfig::Grub,
-            disks: Vec::new(),
-            nics: Vec::new(),
-            shutdown_timeout_s: 60,
-        },
-        manifest: "m".to_owned(),
-        off_by_guest: None,
-        here: Here::fresh("xen1".parse().unwrap()),
-    }
 }
 
 /// The weight in the record, `None` without one; anything unknown fails the test.

@@ -2,9 +2,11 @@
 
 mod dom0;
 mod events;
+mod trash;
 
 pub use dom0::{Backend, Check, Guests, GuestsVerb, Run};
 pub use events::Events;
+pub use trash::{Trash, TrashCommand};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -68,6 +70,8 @@ pub enum Command {
     Console(Console),
     /// Approves one held item, by its id in the plan.
     Approve(Approve),
+    /// Shows what lies in the trash, brings a VM back from it, or takes one away for good.
+    Trash(Trash),
     /// Lets a branch be followed whose history does not descend from the accepted commit.
     AcceptHistory(AcceptHistory),
     /// Fetches now instead of at the next poll.

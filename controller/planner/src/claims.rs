@@ -74,8 +74,8 @@ fn claims(world: &World, object: &ObjectRef, operation: &Operation) -> Vec<Claim
     }
     match &operation.work {
         Work::Xen(request) => claims.extend(request_claims(world, request)),
-        Work::Trash { uuid, .. } => claims.push(Claim::Lock(Lock::Vm(*uuid))),
-        Work::Records => {}
+        Work::Trash { uuid, .. } | Work::Restore { uuid, .. } => claims.push(Claim::Lock(Lock::Vm(*uuid))),
+        Work::Purge { .. } | Work::Records => {}
     }
     claims
 }

@@ -297,6 +297,7 @@ impl Partition<'_> {
         }
         match shape {
             Shape::Held(until) => return draft.held(until),
+            Shape::Waiting(on) if !inside.is_empty() => return draft.waiting(on),
             // Somebody is still in it, and somebody else waits for some of its cores.
             Shape::Step(step) => {
                 let shape = Operation::xen(Request::ShapeCpupool(*step));

@@ -39,8 +39,37 @@ pub fn all(desired: Option<&Desired>, observed: &Observed, plan: &Plan) -> Resul
     one_at_a_time(observed, plan)?;
     foreign_untouched(observed, plan)?;
     no_harm_from_unknown(observed, plan)?;
+    the_trash_is_kept(observed, plan)?;
     release_before_claim(observed, plan)?;
     pool0_keeps_its_own(observed, plan)
+}
+
+/// Only what is due, is whole, and is nobody's any more is purged; and nothing comes back over what is there.
+///
+/// # Errors
+/// The folder for which this is not so.
+pub fn the_trash_is_kept(observed: &Observed, plan: &Plan) -> Result<(), Broken> {
+    let records = &observed.records;
+    for (item, operation) in now(plan) {
+        let is_due = |trashed: &crate::trash::Trashed| {
+            trashed.purge_after <= observed.now
+                && trashed.others.is_empty()
+                && trashed.record.known().is_some()
+                && !records.vms.contains_key(&trashed.uuid)
+        };
+        let is_kept = match &operation.work {
+            Work::Purge { folder } => records.trash.get(folder).is_some_and(is_due),
+            Work::Restore { uuid, folder } => {
+                !records.vms.contains_key(uuid)
+                    && records.trash.get(folder).is_some_and(|trashed| trashed.uuid == *uuid)
+            }
+            _ => true,
+        };
+        if !is_kept {
+            return broken("the trash is kept", format!("{}: {:?}", item.object, operation.work));
+        }
+    }
+    Ok(())
 }
 
 fn now(plan: &Plan) -> impl Iterator<Item = (&Item, &crate::Operation)> {
@@ -50,7 +79,7 @@ fn now(plan: &Plan) -> impl Iterator<Item = (&Item, &crate::Operation)> {
 fn requests(plan: &Plan) -> impl Iterator<Item = (&Item, &Request)> {
     now(plan).filter_map(|(item, operation)| match &operation.work {
         Work::Xen(request) => Some((item, &**request)),
-        Work::Trash { .. } | Work::Records => None,
+        Work::Trash { .. } | Work::Restore { .. } | Work::Purge { .. } | Work::Records => None,
     })
 }
 
@@ -98,7 +127,7 @@ pub fn well_formed(plan: &Plan) -> Result<(), Broken> {
 /// A plan is no longer than the world is large.
 pub fn bounded(desired: Option<&Desired>, observed: &Observed, plan: &Plan) -> Result<(), Broken> {
     let declared = desired.map_or(0, |desired| desired.vms.len() + desired.partitions.len());
-    let recorded = observed.records.vms.len() + observed.records.partitions.len();
+    let recorded = observed.records.vms.len() + observed.records.partitions.len() + observed.records.trash.len();
     let limit = 8 * (declared + recorded + 1);
     if plan.items.len() > limit {
         return broken(

@@ -43,6 +43,7 @@ mod status;
 mod stop;
 mod subjects;
 pub mod toolstacks;
+pub mod trash;
 mod unknown;
 mod vms;
 mod why;

@@ -2,6 +2,7 @@
 
 use crate::record::Records;
 use crate::toolstacks::OtherToolstack;
+use crate::trash::DiskMark;
 use jiff::Timestamp;
 use protocol::{Observation, Reading};
 use schema::units::Name;
@@ -80,6 +81,9 @@ pub struct Dom0Facts {
     pub files: BTreeMap<String, FileFact>,
     /// Whether `files` lists everything below `allow_paths`; when not, a path that is missing here is unknown, not absent.
     pub files_complete: bool,
+    /// What the disks are that a VM in the trash had and the accepted commit names again.
+    #[serde(default)]
+    pub marks: BTreeMap<String, Reading<DiskMark>>,
     /// Host memory that is never given to guests, in KiB.
     #[serde(deserialize_with = "protocol::bounds::kib")]
     pub memory_reserve_kib: u64,

@@ -125,6 +125,10 @@ pub enum Action {
     Rename,
     /// Its domain ended by itself: record that and clear the domain away.
     Settle,
+    /// Its folder comes back from the trash.
+    Restore,
+    /// Its folder in the trash is taken away for good.
+    Purge,
 }
 
 /// What an item means for the guest.
@@ -225,6 +229,18 @@ pub enum Work {
         name: Name,
         /// Not to be purged before.
         purge_after: Timestamp,
+    },
+    /// Rename the VM's folder back from the trash.
+    Restore {
+        /// The VM.
+        uuid: Uuid,
+        /// The folder's name in the trash.
+        folder: String,
+    },
+    /// Remove a folder in the trash, with what pinfold has put in it.
+    Purge {
+        /// Its name there.
+        folder: String,
     },
     /// Nothing but records.
     Records,

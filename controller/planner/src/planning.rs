@@ -8,6 +8,7 @@ use crate::release::Homes;
 use crate::status::{Report, STATE_UNWRITABLE};
 use crate::subjects::{Blocked, Subject, subjects};
 use crate::toolstacks::OtherToolstack;
+use crate::trash;
 use crate::unknown;
 use crate::vms::{Context, domain_facts, plan_vm};
 use crate::world::{POOL0, World, lives};
@@ -61,6 +62,9 @@ fn known(world: &World) -> Plan {
             .extend(own.iter().filter(|draft| releases_memory(draft)).map(|draft| draft.item.object.to_string()));
         drafts.extend(own);
         reports.push(report);
+    }
+    if shutdown.is_none() {
+        drafts.extend(trash::purges(world));
     }
     reports.extend(blocked.into_iter().map(blocked_report));
     reports.extend(foreign(world));

@@ -11,8 +11,8 @@ use crate::vms::Planning;
 use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, Work, classify, host_shutdown};
 use jiff::SignedDuration;
 
-/// How long a removed VM's folder stays in the trash.
-const TRASH: SignedDuration = SignedDuration::from_hours(14 * 24);
+/// Days that a removed VM's folder stays in the trash.
+pub(crate) const TRASH_DAYS: i64 = 14;
 
 /// What follows when there is no live domain.
 pub(crate) fn plan_absent(planning: &mut Planning, budget: &mut Budget) {
@@ -138,7 +138,7 @@ fn trash(planning: &mut Planning) {
             work: Work::Trash {
                 uuid: planning.subject.uuid,
                 name: planning.subject.name.clone(),
-                purge_after: later(planning.world.observed.now, TRASH),
+                purge_after: later(planning.world.observed.now, SignedDuration::from_hours(TRASH_DAYS * 24)),
             },
             on_success: Vec::new(),
             on_failure: Vec::new(),

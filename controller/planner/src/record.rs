@@ -1,6 +1,7 @@
 //! What must outlive a pass: the records that are fsynced before the effect they guard, and read back as part of the observation.
 
 use crate::config::{Defaults, VmConfig};
+use crate::trash::Trashed;
 use jiff::Timestamp;
 use protocol::ShutdownReason;
 use schema::units::Name;
@@ -22,6 +23,9 @@ pub struct Records {
     pub grants: Option<protocol::Reading<Grants>>,
     /// Approvals of held items, by item id.
     pub approvals: BTreeMap<String, Approval>,
+    /// What lies in the trash, by the folder's name there.
+    #[serde(default)]
+    pub trash: BTreeMap<String, Trashed>,
 }
 
 /// A VM as this host knows it. Lies in the VM's folder and moves with it; [`VmRecord::here`] is what does not move.

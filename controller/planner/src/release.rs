@@ -34,9 +34,16 @@ pub(crate) fn resolve(world: &World, partitions: &[Partition], homes: &Homes, dr
                 let names: Vec<String> = others(partitions, &on).map(|other| other.object.to_string()).collect();
                 Shape::Waiting(format!("{} gives up its cores", names.join(", ")))
             }
-            Draft::Dissolving if inside(world, partition).is_empty() || progress.gives.contains(&partition.uuid) => {
+            Draft::Dissolving if inside(world, partition).is_empty() => {
                 Shape::Waiting("nobody is in its cpupool".to_owned())
             }
+            Draft::Dissolving if progress.gives.contains(&partition.uuid) => {
+                Shape::Waiting(format!("{} leaves its cpupool", inside(world, partition)[0]))
+            }
+            Draft::Dissolving if !kept(world, partition, homes).is_empty() => Shape::Waiting(format!(
+                "{} runs in its cpupool, and the removal of that VM is held",
+                kept(world, partition, homes).join(" and ")
+            )),
             Draft::Dissolving => Shape::Held(format!(
                 "{} in its cpupool would move to a partition that waits for these very cores; stop it for the time of the change",
                 inside(world, partition).join(" or ")
@@ -85,6 +92,12 @@ fn is_left(world: &World, partition: &Partition, homes: &Homes, ready: &BTreeSet
         Some(None) => true,
         Some(Some(home)) => *home != partition.uuid && ready.contains(home),
     })
+}
+
+/// Domains in its cpupool that stay there: their VMs are not declared any more either, and nobody allowed to remove them.
+fn kept(world: &World, partition: &Partition, homes: &Homes) -> Vec<String> {
+    let domains = partition.pool.into_iter().flat_map(|pool| world.domains_in(pool.poolid));
+    domains.filter(|domain| homes.get(&domain.domid) == Some(&Some(partition.uuid))).map(World::domain_name).collect()
 }
 
 fn inside(world: &World, partition: &Partition) -> Vec<String> {

@@ -67,8 +67,11 @@ pub fn summary(plan: &Plan) -> String {
     format!(
         "{} to create, {} to change, {} to remove or stop. {} now, {} waiting, {} held, {} at next start.",
         count(|item| matches!(item.action, Action::Create | Action::Start)),
-        count(|item| matches!(item.action, Action::Change | Action::Repair | Action::Rename | Action::Settle)),
-        count(|item| matches!(item.action, Action::Stop | Action::Delete | Action::CleanUp)),
+        count(|item| matches!(
+            item.action,
+            Action::Change | Action::Repair | Action::Rename | Action::Settle | Action::Restore
+        )),
+        count(|item| matches!(item.action, Action::Stop | Action::Delete | Action::CleanUp | Action::Purge)),
         count(|item| item.disposition == Disposition::Now),
         count(|item| matches!(item.disposition, Disposition::Waiting { .. })),
         count(|item| matches!(item.disposition, Disposition::Held { .. })),
@@ -79,8 +82,8 @@ pub fn summary(plan: &Plan) -> String {
 fn symbol(action: Action) -> &'static str {
     match action {
         Action::Create | Action::Start => "+",
-        Action::Stop | Action::CleanUp | Action::Delete => "-",
-        Action::Change | Action::Repair | Action::Rename | Action::Settle => "~",
+        Action::Stop | Action::CleanUp | Action::Delete | Action::Purge => "-",
+        Action::Change | Action::Repair | Action::Rename | Action::Settle | Action::Restore => "~",
     }
 }
 
@@ -96,6 +99,8 @@ pub fn doing(action: Action) -> &'static str {
         Action::Repair => "repair",
         Action::Rename => "rename",
         Action::Settle => "settle",
+        Action::Restore => "restore",
+        Action::Purge => "purge",
     }
 }
 

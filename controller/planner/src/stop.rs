@@ -9,15 +9,18 @@ use crate::pause;
 use crate::record::{Approval, Here, Stopping, VmRecord};
 use crate::vms::{Planning, target};
 use crate::world::World;
-use crate::{Action, Cause, Change, Effect, Operation, RecordEdit};
+use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, trash};
 use jiff::SignedDuration;
 use protocol::{Domain, DomainState, Request};
 use schema::desired::Restarts;
 
+/// Why a VM is deleted.
+const UNDECLARED: &str = "nothing declares it any more";
+
 /// A domain that should not be there any more.
 pub(crate) fn plan_stop(planning: &mut Planning, domain: &Domain) {
     let draft = end_draft(planning);
-    let why = draft.item.reason.clone();
+    let why = if planning.subject.fate == Fate::Removed { UNDECLARED.to_owned() } else { draft.item.reason.clone() };
     let draft = next_step(planning, domain, draft, &why);
     planning.drafts.push(draft);
 }
@@ -27,7 +30,8 @@ pub(crate) fn end_draft(planning: &Planning) -> Draft {
     let cause = if planning.consent().is_empty() { Cause::Commit } else { Cause::Verb };
     if planning.subject.fate == Fate::Removed {
         let draft = planning.draft(Rank::Stop, Action::Delete, Effect::Delete);
-        return signed(planning.world, draft.cause(cause).reason("nothing declares it any more"));
+        let fate = trash::fate_text(&planning.subject.config.disks);
+        return signed(planning.world, draft.cause(cause).reason(format!("{UNDECLARED}; {fate}")));
     }
     let last = planning.subject.record.map(|record| record.wanted.power).filter(|power| *power != Power::Stopped);
     let old = power_text(last.unwrap_or(Power::Running)).to_owned();

@@ -10,7 +10,7 @@ use crate::record::{Here, VmRecord};
 use crate::status::{Report, STATE_UNWRITABLE, unwritten};
 use crate::subjects::Subject;
 use crate::world::World;
-use crate::{Action, Cause, Effect, Operation, RecordEdit, guest_ends, host_shutdown, live, power, stop};
+use crate::{Action, Cause, Effect, Operation, RecordEdit, guest_ends, host_shutdown, live, power, stop, trash};
 use protocol::{Domain, DomainState, Reading, Request, Target};
 
 /// What planning one VM can see of the rest of the host.
@@ -36,7 +36,8 @@ pub(crate) fn plan_vm<'w>(cx: &Context<'_, 'w>, subject: &Subject<'w>, budget: &
     if let Fate::Orphaned { until } = &subject.fate {
         let draft = Draft::new(world, &subject.object, Rank::Stop, Action::Delete, Effect::Delete);
         debug_assert_eq!(draft.item.id, removal_id(&subject.object));
-        drafts.push(draft.reason("nothing declares it").held(until));
+        let fate = trash::fate_text(&subject.config.disks);
+        drafts.push(draft.reason(format!("nothing declares it; deleted, {fate}")).held(until));
     }
     let intentions = intentions(world, subject, &mut drafts);
     let mut report = report(world, subject);
@@ -71,6 +72,12 @@ impl<'w> Planning<'_, 'w> {
         }
         if let Some(note) = host_shutdown::in_force(self.world) {
             return host_shutdown::plan_vm(self, note);
+        }
+        if self.subject.record.is_none()
+            && self.subject.fate == Fate::Declared
+            && let Some((folder, trashed)) = trash::of(self.world, self.subject.uuid)
+        {
+            return trash::plan_restore(self, folder, trashed);
         }
         match self.subject.domains.as_slice() {
             [] => power::plan_absent(self, budget),

@@ -189,8 +189,8 @@ fn a_commit_over_budget_holds_what_destroys_and_nothing_else() {
     assert_snapshot!(stage.converge(), @r"
     1 vm/d create (Commit; it is declared and does not exist yet) now do create-domain
     1 vm/c settle (Commit; nothing on the host differs; that is recorded) now records
-      vm/a delete (Commit; nothing declares it) held: commit c20000000000 removes 2 objects and its budget is 1 (`spec.changes.maxDeletions`); `pinfold approve 0d658a9dca3d` removes it
-      vm/b delete (Commit; nothing declares it) held: commit c20000000000 removes 2 objects and its budget is 1 (`spec.changes.maxDeletions`); `pinfold approve 14dd4e20e052` removes it
+      vm/a delete (Commit; nothing declares it; deleted, its record goes to the trash for 14 days; it has no disks) held: commit c20000000000 removes 2 objects and its budget is 1 (`spec.changes.maxDeletions`); `pinfold approve 0d658a9dca3d` removes it
+      vm/b delete (Commit; nothing declares it; deleted, its record goes to the trash for 14 days; it has no disks) held: commit c20000000000 removes 2 objects and its budget is 1 (`spec.changes.maxDeletions`); `pinfold approve 14dd4e20e052` removes it
       vm/c stop [spec.power running -> stopped] (Commit; commit c20000000000 removes 2 objects and its budget is 1 (`spec.changes.maxDeletions`)) held: `pinfold approve 544ceee66cdc` does it now; a revert takes it back
     ");
     assert_snapshot!(stage.status("vm/a"), @r"
@@ -204,20 +204,20 @@ fn a_commit_over_budget_holds_what_destroys_and_nothing_else() {
     2 vm/b start (HostBoot; the host booted) now do create-domain
     3 vm/c start (HostBoot; the host booted) now do create-domain
     4 vm/d start (HostBoot; the host booted) now do create-domain
-      vm/a delete (Commit; nothing declares it) held: commit c20000000000 removes 2 objects and its budget is 1 (`spec.changes.maxDeletions`); `pinfold approve 0d658a9dca3d` removes it
-      vm/b delete (Commit; nothing declares it) held: commit c20000000000 removes 2 objects and its budget is 1 (`spec.changes.maxDeletions`); `pinfold approve 14dd4e20e052` removes it
+      vm/a delete (Commit; nothing declares it; deleted, its record goes to the trash for 14 days; it has no disks) held: commit c20000000000 removes 2 objects and its budget is 1 (`spec.changes.maxDeletions`); `pinfold approve 0d658a9dca3d` removes it
+      vm/b delete (Commit; nothing declares it; deleted, its record goes to the trash for 14 days; it has no disks) held: commit c20000000000 removes 2 objects and its budget is 1 (`spec.changes.maxDeletions`); `pinfold approve 14dd4e20e052` removes it
       vm/c stop [spec.power running -> stopped] (Commit; commit c20000000000 removes 2 objects and its budget is 1 (`spec.changes.maxDeletions`)) held: `pinfold approve 544ceee66cdc` does it now; a revert takes it back
     ");
     approve(&mut stage);
     assert_snapshot!(stage.converge(), @r"
-    1 vm/a delete (Verb; nothing declares it any more) now do shutdown-domain
+    1 vm/a delete (Verb; nothing declares it any more; its record goes to the trash for 14 days; it has no disks) now do shutdown-domain
     1 vm/c stop [spec.power running -> stopped] (Verb; it should be stopped) now do shutdown-domain
-    2 vm/b delete (Verb; nothing declares it any more) now do shutdown-domain
-    4 vm/a delete (Commit; nothing declares it any more) now do destroy-domain
-    5 vm/a delete (Commit; nothing declares it any more) now do trash
+    2 vm/b delete (Verb; nothing declares it any more; its record goes to the trash for 14 days; it has no disks) now do shutdown-domain
+    4 vm/a delete (Commit; nothing declares it any more; its record goes to the trash for 14 days; it has no disks) now do destroy-domain
+    5 vm/a delete (Commit; nothing declares it any more; its record goes to the trash for 14 days; it has no disks) now do trash
     7 vm/c stop [spec.power running -> stopped] (Commit; it should be stopped) now do destroy-domain
-    8 vm/b delete (Commit; nothing declares it any more) now do destroy-domain
-    9 vm/b delete (Commit; nothing declares it any more) now do trash
+    8 vm/b delete (Commit; nothing declares it any more; its record goes to the trash for 14 days; it has no disks) now do destroy-domain
+    9 vm/b delete (Commit; nothing declares it any more; its record goes to the trash for 14 days; it has no disks) now do trash
     ");
 }
 
@@ -318,9 +318,9 @@ fn a_disk_passes_from_one_vm_to_the_next() {
     let mut stage = stage(&vm("old", &disk("/srv/a.img")));
     stage.commit(&(base("") + &vm("new", &disk("/srv/a.img"))));
     assert_snapshot!(stage.converge(), @r"
-    1 vm/old delete (Commit; nothing declares it any more) now do shutdown-domain
-    3 vm/old delete (Commit; nothing declares it any more) now do destroy-domain
-    4 vm/old delete (Commit; nothing declares it any more) now do trash
+    1 vm/old delete (Commit; nothing declares it any more; its record goes to the trash for 14 days; its disk stays: /srv/a.img) now do shutdown-domain
+    3 vm/old delete (Commit; nothing declares it any more; its record goes to the trash for 14 days; its disk stays: /srv/a.img) now do destroy-domain
+    4 vm/old delete (Commit; nothing declares it any more; its record goes to the trash for 14 days; its disk stays: /srv/a.img) now do trash
     4 vm/new create (Commit; it is declared and does not exist yet) now do create-domain
     ");
 }

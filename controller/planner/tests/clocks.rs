@@ -131,11 +131,14 @@ fn an_approval_from_the_future_is_void_and_a_grant_never_is() {
     stage.records.approvals.insert(held.id.clone(), approval);
     for by in [-DECADE, DECADE] {
         set_clock(&mut stage, by);
-        assert!(lines(&stage.plan()).contains("vm/web delete (Commit; nothing declares it) held"), "{by}");
+        let plan = lines(&stage.plan());
+        let held = "vm/web delete (Commit; nothing declares it; deleted, its record goes to the trash for 14 days; it has no disks) held";
+        assert!(plan.contains(held), "{by}: {plan}");
         set_clock(&mut stage, -by);
     }
     let plan = lines(&stage.plan());
-    assert!(plan.contains("vm/web delete (Verb; nothing declares it any more) now do shutdown-domain"), "{plan}");
+    assert!(plan.contains("vm/web delete (Verb; nothing declares it any more; "), "{plan}");
+    assert!(plan.contains("it has no disks) now do shutdown-domain"), "{plan}");
     let (plan, _) = stage.pass();
     let item = plan.items.iter().find(|item| item.object.name == "web").unwrap();
     assert_eq!(item.trail.approved.as_ref().unwrap().reason, "not needed");

@@ -184,9 +184,9 @@ fn foreign_domains_and_pools_are_named_and_left_alone() {
     ");
     stage.commit(&base(""));
     assert_snapshot!(stage.converge(), @r"
-    1 vm/erp delete (Commit; nothing declares it any more) now do shutdown-domain
-    3 vm/erp delete (Commit; nothing declares it any more) now do destroy-domain
-    4 vm/erp delete (Commit; nothing declares it any more) now do trash
+    1 vm/erp delete (Commit; nothing declares it any more; its record goes to the trash for 14 days; it has no disks) now do shutdown-domain
+    3 vm/erp delete (Commit; nothing declares it any more; its record goes to the trash for 14 days; it has no disks) now do destroy-domain
+    4 vm/erp delete (Commit; nothing declares it any more; its record goes to the trash for 14 days; it has no disks) now do trash
       cp/a delete (Commit; nothing declares it any more) held: domain other (domid 1) is in its cpupool and is not pinfold's; move it away with `xl cpupool-migrate 1 Pool-0`
     ");
 }

@@ -79,16 +79,16 @@ fn a_partition_and_a_vm_in_it_come_into_being_stop_and_go() {
     stage.commit(&(base("") + &vm("web", "")));
     assert_snapshot!(planner::render::plan(&stage.plan()), @r"
     - vm/erp                   delete    delete      commit    now
-        because nothing declares it any more
+        because nothing declares it any more; its record goes to the trash for 14 days; it has no disks
     - cp/oracle-a              delete    delete      commit    waiting
         because nothing declares it any more
         waits: domain erp (domid 3) leaves its cpupool
     0 to create, 0 to change, 2 to remove or stop. 1 now, 1 waiting, 0 held, 0 at next start.
     ");
     assert_snapshot!(stage.converge(), @r"
-    1 vm/erp delete (Commit; nothing declares it any more) now do shutdown-domain
-    3 vm/erp delete (Commit; nothing declares it any more) now do destroy-domain
-    4 vm/erp delete (Commit; nothing declares it any more) now do trash
+    1 vm/erp delete (Commit; nothing declares it any more; its record goes to the trash for 14 days; it has no disks) now do shutdown-domain
+    3 vm/erp delete (Commit; nothing declares it any more; its record goes to the trash for 14 days; it has no disks) now do destroy-domain
+    4 vm/erp delete (Commit; nothing declares it any more; its record goes to the trash for 14 days; it has no disks) now do trash
     4 cp/oracle-a delete (Commit; nothing declares it any more) now do destroy-cpupool
     ");
     assert_snapshot!(stage.xl(), @r"

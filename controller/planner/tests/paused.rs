@@ -76,9 +76,9 @@ fn a_paused_guest_runs_to_be_stopped() {
     stage.commit(&base(""));
     assert_snapshot!(stage.converge(), @r"
     1 vm/web delete (Commit; nothing declares it any more; it is paused and cannot hear, so it runs again first) now do unpause-domain
-    2 vm/web delete (Commit; nothing declares it any more) now do shutdown-domain
-    4 vm/web delete (Commit; nothing declares it any more) now do destroy-domain
-    5 vm/web delete (Commit; nothing declares it any more) now do trash
+    2 vm/web delete (Commit; nothing declares it any more; its record goes to the trash for 14 days; it has no disks) now do shutdown-domain
+    4 vm/web delete (Commit; nothing declares it any more; its record goes to the trash for 14 days; it has no disks) now do destroy-domain
+    5 vm/web delete (Commit; nothing declares it any more; its record goes to the trash for 14 days; it has no disks) now do trash
     ");
 }
 

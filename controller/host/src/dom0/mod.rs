@@ -2,9 +2,12 @@
 
 mod block;
 mod health;
+mod marks;
 mod toolstacks;
 mod units;
 mod walk;
+
+pub(crate) use marks::mark;
 
 use block::Blocks;
 pub use health::{Dom0Health, HarmfulLine, Mount, UnitHealth};
@@ -54,6 +57,7 @@ impl Eyes {
             allow_paths: self.allow_paths.clone(),
             files,
             files_complete: complete,
+            marks: BTreeMap::new(),
             memory_reserve_kib: self.memory_reserve_kib,
             toolstacks: toolstacks::look(&self.root),
         }

@@ -7,11 +7,12 @@ pub use machine::{Machine, SimError, Watch};
 
 use crate::clock::Watched;
 use crate::observe::{on_disk, unknown};
-use crate::operations::{self, End, Fate, Started, Workers};
+use crate::operations::{self, End, Fate, Marks, Started, Workers};
 use crate::store::{OrderFile, Store};
 use crate::usage::{DiskUsage, Meter, NicUsage, Usage};
 use crate::{Clock, Host, Interest, Moment, StartError, Waker};
 use planner::observed::{Dom0Facts, FileFact};
+use planner::trash::DiskMark;
 use planner::{Item, Observed};
 use protocol::{Domain, Failure, FailureKind, Reading, Request};
 use sim::File;
@@ -109,6 +110,7 @@ impl Host for SimHost {
             allow_paths: self.settings.allow_paths.clone(),
             files: self.files(&machine, &paths),
             files_complete: true,
+            marks: machine.marks(&operations::marked_paths(&on_disk.records, &interest.paths)),
             memory_reserve_kib: self.settings.memory_reserve_kib,
             toolstacks: Vec::new(),
         };
@@ -130,6 +132,10 @@ impl Host for SimHost {
 
     fn meter(&self) -> Arc<dyn Meter> {
         Arc::new(SimMeter(Arc::downgrade(&self.machine)))
+    }
+
+    fn marks(&self, paths: &BTreeSet<String>) -> Marks {
+        lock(&self.machine).marks(paths)
     }
 
     fn store(&self) -> &Arc<Store> {
@@ -175,6 +181,21 @@ impl Workers for Machine {
             (None, None) => died("the worker ended without an outcome").into(),
         };
         Fate::Ended(end)
+    }
+
+    /// A simulated file is what its path and its size say.
+    fn marks(&self, paths: &BTreeSet<String>) -> Marks {
+        let mark = |path: &String| {
+            let (kind, size) = match self.world().host.files.get(path) {
+                Some(File::File { size }) => ("file", *size),
+                Some(File::Block { size, .. }) => ("block device", *size),
+                Some(File::Directory) | None => {
+                    return Reading::unknown("DiskUnreadable", format!("`{path}` cannot be read: no such file"));
+                }
+            };
+            Reading::Known(DiskMark { kind: kind.to_owned(), size, id: None, content: None })
+        };
+        paths.iter().map(|path| (path.clone(), mark(path))).collect()
     }
 
     fn forget(&mut self, id: uuid::Uuid) {

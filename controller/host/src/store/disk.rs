@@ -35,6 +35,9 @@ pub trait Disk: Send + Sync {
     /// Removes a file or a link. Durable after [`Disk::sync_dir`].
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes an empty directory. Durable after [`Disk::sync_dir`].
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+
     /// Makes a symbolic link.
     fn link(&self, target: &Path, path: &Path) -> io::Result<()>;
 
@@ -116,6 +119,10 @@ impl Disk for RealDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir)
     }
 
     fn link(&self, target: &Path, path: &Path) -> io::Result<()> {

@@ -131,7 +131,7 @@ impl Store {
     }
 
     /// Keeps `by-name/` right. For people only, so a failure is no reason to stop.
-    fn link_name(&self, record: &VmRecord, former: Option<&schema::units::Name>) {
+    pub(super) fn link_name(&self, record: &VmRecord, former: Option<&schema::units::Name>) {
         let links = self.place.storage.join("by-name");
         let _ = self.make_dirs(&links);
         if let Some(former) = former {

@@ -331,6 +331,18 @@ impl Disk for MemoryDisk {
         })
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.tree().whole(self.other, |tree| {
+            let inode = tree.find(dir)?;
+            if !tree.entries(inode)?.is_empty() {
+                return Err(io::ErrorKind::DirectoryNotEmpty.into());
+            }
+            let change = tree.point(dir, None)?;
+            tree.history.push(vec![change]);
+            Ok(())
+        })
+    }
+
     fn link(&self, _target: &Path, path: &Path) -> io::Result<()> {
         let mut tree = self.tree();
         if tree.find(path).is_ok() {

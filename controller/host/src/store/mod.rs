@@ -102,6 +102,22 @@ pub enum StoreError {
     /// The directory belongs to another host or Pool.
     #[error("{0}")]
     Identity(String),
+    /// It would go with what pinfold takes away, and is somebody else's.
+    #[error("`{}` holds what pinfold did not put there ({what}): move it away first", path.display())]
+    NotOurs {
+        /// The folder.
+        path: PathBuf,
+        /// Names in it.
+        what: String,
+    },
+    /// A VM's folder is there, and another one of it in the trash.
+    #[error("`{}` is there already, so `{}` cannot come back: move one of them away first", path.display(), trashed.display())]
+    Occupied {
+        /// The folder in its place.
+        path: PathBuf,
+        /// The folder in the trash.
+        trashed: PathBuf,
+    },
     /// A name that must not become a file name.
     #[error("`{0}` is no id of a plan's item; copy it from `pinfold plan`")]
     ItemId(String),
@@ -169,7 +185,7 @@ impl Store {
             self.make_dirs(&state.join(name))?;
         }
         self.pin_host()?;
-        for mended in [self.make_names_durable(), self.find_journal_end(), self.mend_links()] {
+        for mended in [self.make_names_durable(), self.find_journal_end(), self.mend_links(), self.end_purges()] {
             if let Err(error) = mended {
                 tracing::warn!("{}", error.chain());
             }
@@ -194,7 +210,9 @@ impl Store {
         let below = ["partitions", "approvals", "operations", "outcomes", "journal"].map(|name| state.join(name));
         let folders = self.names(storage)?.into_iter().filter(|name| name.parse::<uuid::Uuid>().is_ok());
         let folders: Vec<PathBuf> = folders.map(|name| storage.join(name)).collect();
-        let dirs = [storage.clone(), state.clone()].into_iter().chain(below).chain(folders);
+        // There is none before something was removed.
+        let trash = Some(storage.join("trash")).filter(|trash| self.disk.list(trash).is_ok());
+        let dirs = [storage.clone(), state.clone()].into_iter().chain(trash).chain(below).chain(folders);
         dirs.into_iter().try_for_each(|dir| self.sync_parent(&dir.join("any")))
     }
 

@@ -42,7 +42,7 @@ impl OrderFile {
     pub fn request(&self) -> Option<&protocol::Request> {
         match &self.operation.work {
             Work::Xen(request) => Some(request),
-            Work::Trash { .. } | Work::Records => None,
+            Work::Trash { .. } | Work::Restore { .. } | Work::Purge { .. } | Work::Records => None,
         }
     }
 }

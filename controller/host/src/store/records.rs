@@ -23,6 +23,7 @@ impl Store {
                 partitions: self.partitions()?,
                 grants: self.read_file(&self.grants_path()),
                 approvals: self.approvals()?,
+                trash: self.trashed()?,
             })
         };
         match read() {

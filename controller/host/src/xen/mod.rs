@@ -12,12 +12,13 @@ pub use deadlines::Deadlines;
 use crate::clock::Watched;
 use crate::dom0::Eyes;
 use crate::observe::on_disk;
-use crate::operations::{self, Started};
+use crate::operations::{self, Marks, Started, Workers};
 use crate::store::Store;
 use crate::usage::{Meter, Sysfs};
 use crate::{Clock, Host, Interest, StartError, Waker};
 use planner::{Item, Observed};
 use serve::Serve;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use worker::Children;
@@ -79,7 +80,8 @@ impl Host for XenHost {
         let xen = self.serve.observe();
         let mut paths = operations::recorded_paths(&on_disk.records);
         paths.extend(interest.paths.iter().cloned());
-        let dom0 = self.eyes.look(&paths);
+        let mut dom0 = self.eyes.look(&paths);
+        dom0.marks = self.children.marks(&operations::marked_paths(&on_disk.records, &interest.paths));
         on_disk.with(&self.store, (now.at, self.watched.look(now)), xen, dom0, interest)
     }
 
@@ -93,6 +95,10 @@ impl Host for XenHost {
 
     fn meter(&self) -> Arc<dyn Meter> {
         Arc::new(Sysfs { root: PathBuf::from("/") })
+    }
+
+    fn marks(&self, paths: &BTreeSet<String>) -> Marks {
+        self.children.marks(paths)
     }
 
     fn store(&self) -> &Arc<Store> {

@@ -3,7 +3,7 @@
 //! The worker's standard error is a file that the daemon locked before the worker was born. A lock of that kind belongs to the open file
 //! description, which both share: it is held exactly as long as the worker (or a child that it left) lives, with no gap at its birth.
 
-use crate::operations::{End, Fate, Workers};
+use crate::operations::{End, Fate, Marks, Workers};
 use crate::store::{OrderFile, Store};
 use crate::xen::adopted;
 use crate::xen::deadlines::Deadlines;
@@ -126,6 +126,11 @@ impl Workers for Children {
                 Fate::Working
             }
         }
+    }
+
+    fn marks(&self, paths: &BTreeSet<String>) -> Marks {
+        let mark = |path: &String| (path.clone(), crate::dom0::mark(Path::new("/"), Path::new(path)));
+        paths.iter().map(mark).collect()
     }
 
     fn forget(&mut self, id: Uuid) {

@@ -1,10 +1,14 @@
 //! Makes the API's documents from a snapshot and the time of reading. Pure.
 
-use super::view::{ConditionView, EventList, Head, ObjectDetail, ObjectList, ObjectView, PlanDocument, Status};
-use crate::reconcile::{Event, Snapshot};
+use super::view::{
+    ConditionView, EventList, Head, ObjectDetail, ObjectList, ObjectView, PlanDocument, Status, TrashList, TrashView,
+};
+use crate::reconcile::{Event, Snapshot, removed_at};
 use crate::report::age::ago;
 use jiff::{SignedDuration, Timestamp};
+use planner::trash::Trashed;
 use planner::{ConditionKind, Disposition, ObjectKind, ObjectRef, Truth};
+use protocol::Reading;
 
 /// An observation older than this many intervals says nothing about now.
 const STALE_INTERVALS: u32 = 3;
@@ -88,6 +92,34 @@ pub fn plan(snapshot: &Snapshot) -> PlanDocument {
         observed_at: snapshot.observed.now,
         plan: (*snapshot.plan).clone(),
     }
+}
+
+/// `/v1/trash`.
+pub fn trash(snapshot: &Snapshot, now: Timestamp) -> TrashList {
+    let view = |(folder, trashed): (&String, &Trashed)| {
+        let removal = trashed.removal.as_ref().and_then(Reading::known);
+        let unknown = match (&trashed.record, &trashed.removal) {
+            (Reading::Unknown(cause), _) | (_, Some(Reading::Unknown(cause))) => Some(cause.clone()),
+            _ => None,
+        };
+        TrashView {
+            folder: folder.clone(),
+            name: trashed.name.to_string(),
+            uuid: trashed.uuid,
+            removed: removed_at(trashed),
+            purge_after: trashed.purge_after,
+            size: trashed.size,
+            commit: removal.and_then(|removal| removal.commit.clone()),
+            author: removal.and_then(|removal| removal.author.clone()),
+            approved: removal.and_then(|removal| removal.approved.clone()),
+            disks: removal.map(|removal| removal.disks.clone()).unwrap_or_default(),
+            others: trashed.others.clone(),
+            unknown,
+        }
+    };
+    let mut items: Vec<TrashView> = snapshot.observed.records.trash.iter().map(view).collect();
+    items.sort_by(|a, b| (a.purge_after, &a.folder).cmp(&(b.purge_after, &b.folder)));
+    TrashList { head: Head::of("TrashList"), now, items }
 }
 
 /// Which events are wanted.

@@ -4,7 +4,7 @@ use super::access::Sockets;
 use super::console;
 use super::documents;
 use super::usage::{Counters, usage};
-use super::view::{AcceptHistoryCall, Answer, ApproveCall, Head};
+use super::view::{AcceptHistoryCall, Answer, ApproveCall, Head, TrashPurgeCall, TrashRestoreCall};
 use super::watch;
 use crate::console::Holders;
 use crate::metrics;
@@ -93,6 +93,7 @@ fn reading() -> Router<Api> {
         .route("/v1/inventory", get(inventory))
         .route("/v1/events", get(events))
         .route("/v1/usage", get(usage_now))
+        .route("/v1/trash", get(trash))
         .route("/metrics", get(metrics_text))
         .fallback(|| async { Refusal(StatusCode::NOT_FOUND, "there is nothing here; see `pinfold status`".to_owned()) })
 }
@@ -101,6 +102,8 @@ fn reading_and_changing() -> Router<Api> {
     reading()
         .route("/v1/sync", post(sync))
         .route("/v1/approve", post(approve))
+        .route("/v1/trash/restore", post(trash_restore))
+        .route("/v1/trash/purge", post(trash_purge))
         .route("/v1/accept-history", post(accept_history))
         .route("/v1/console/{kind}/{name}", get(console::attach))
 }
@@ -247,6 +250,28 @@ async fn approve(
 ) -> Result<Response, Refusal> {
     let ApproveCall { id, reason, expires_seconds } = call;
     ask(&api, peer, Verb::Approve { id, reason, expires: Duration::from_secs(expires_seconds) }).await
+}
+
+async fn trash(State(api): State<Api>) -> Result<Response, Refusal> {
+    Ok(Json(documents::trash(&*snapshot(&api)?, Timestamp::now())).into_response())
+}
+
+async fn trash_restore(
+    State(api): State<Api>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Json(call): Json<TrashRestoreCall>,
+) -> Result<Response, Refusal> {
+    let TrashRestoreCall { what, reason, any_disks } = call;
+    ask(&api, peer, Verb::TrashRestore { what, reason, any_disks }).await
+}
+
+async fn trash_purge(
+    State(api): State<Api>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Json(call): Json<TrashPurgeCall>,
+) -> Result<Response, Refusal> {
+    let TrashPurgeCall { what, older_than, reason } = call;
+    ask(&api, peer, Verb::TrashPurge { what, older_than, reason }).await
 }
 
 async fn accept_history(

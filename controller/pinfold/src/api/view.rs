@@ -242,6 +242,76 @@ pub struct EventList {
     pub items: Vec<Event>,
 }
 
+/// `/v1/trash`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrashList {
+    /// Version and kind.
+    #[serde(flatten)]
+    pub head: Head,
+    /// When this was said.
+    pub now: Timestamp,
+    /// The longest kept last.
+    pub items: Vec<TrashView>,
+}
+
+/// A VM in the trash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrashView {
+    /// The folder's name in the trash.
+    pub folder: String,
+    /// The VM's name when it was removed.
+    pub name: String,
+    /// The VM.
+    pub uuid: uuid::Uuid,
+    /// When it was removed; `None` when an earlier pinfold did it, or the note of it cannot be read.
+    pub removed: Option<Timestamp>,
+    /// It is not purged before.
+    pub purge_after: Timestamp,
+    /// Bytes of everything in its folder.
+    pub size: u64,
+    /// The commit that removed it.
+    pub commit: Option<String>,
+    /// Who wrote that commit.
+    pub author: Option<String>,
+    /// Who allowed it, when it was held.
+    pub approved: Option<planner::record::Approved>,
+    /// Its disks, which stay where they are, and what they were.
+    pub disks: Vec<planner::trash::TrashedDisk>,
+    /// What lies in its folder that pinfold did not put there.
+    pub others: Vec<String>,
+    /// Why its record, or the note of its removal, cannot be read.
+    pub unknown: Option<Cause>,
+}
+
+/// The body of `POST /v1/trash/restore`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrashRestoreCall {
+    /// Name, UUID, or folder.
+    pub what: String,
+    /// Why.
+    pub reason: String,
+    /// With the disks as they are.
+    #[serde(default)]
+    pub any_disks: bool,
+}
+
+/// The body of `POST /v1/trash/purge`: one of `what` and `olderThan`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrashPurgeCall {
+    /// Name, UUID, or folder.
+    #[serde(default)]
+    pub what: Option<String>,
+    /// Removed before this.
+    #[serde(default)]
+    pub older_than: Option<Timestamp>,
+    /// Why.
+    pub reason: String,
+}
+
 /// The answer to a verb, and to anything that went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -24,6 +24,7 @@ mod sim_event;
 mod status;
 mod sync;
 mod top;
+mod trash;
 mod validate;
 mod watch;
 mod why;
@@ -80,6 +81,7 @@ fn run(command: Command, ui: &mut Ui) -> Result<Exit, CommandError> {
         Command::Top(arguments) => top::run(&arguments, ui),
         Command::Console(arguments) => console::run(&arguments),
         Command::Approve(arguments) => approve::run(&arguments, ui),
+        Command::Trash(arguments) => trash::run(&arguments, ui),
         Command::AcceptHistory(arguments) => accept_history::run(&arguments, ui),
         Command::Sync(arguments) => sync::run(&arguments, ui),
         Command::Schema(arguments) => schema::run(&arguments, ui),

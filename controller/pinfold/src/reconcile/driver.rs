@@ -3,8 +3,9 @@
 use super::conditions::Conditions;
 use super::host_shutdown::forced;
 use super::in_force::{InForce, chain};
-use super::journal::{self, Note, Reason};
+use super::journal::{self, Note, Reason, intend};
 use super::snapshot::{Counts, Snapshot};
+use super::trash;
 use super::verb::{Verb, VerbCall};
 use crate::guests::note;
 use crate::source::{self, CommitId, Mirror, Permit, Settings, Watcher};
@@ -189,6 +190,7 @@ impl Driver {
                 Ok((None, "asked the repository".to_owned()))
             }
             Verb::Approve { id, reason, expires } => self.approve(id, reason, *expires, actor, now),
+            Verb::TrashRestore { .. } | Verb::TrashPurge { .. } => self.use_trash(verb, actor, now),
             Verb::AcceptHistory { commit, reason } => {
                 let commit: CommitId = commit.parse().map_err(|error| chain(&error))?;
                 let permit = Permit { commit, reason: reason.clone(), actor: actor.to_owned(), at: now };
@@ -198,6 +200,18 @@ impl Driver {
                 Ok((None, format!("permitted {} to be put into force", permit.commit.short())))
             }
         }
+    }
+
+    fn use_trash(&self, verb: &Verb, actor: &str, now: Timestamp) -> Result<(Option<ObjectRef>, String), String> {
+        let why = reason(verb).unwrap_or_default();
+        if why.trim().is_empty() {
+            return Err("say why with --reason: it is kept in the journal".to_owned());
+        }
+        let announce = |note: Note| {
+            let note = Note { actor: Some(actor.to_owned()), message: format!("{}: {why}", note.message), ..note };
+            intend(&self.store, now, self.in_force.commit(), note).map_err(|error| error.chain())
+        };
+        trash::obey(verb, &*self.parts.host, &announce)
     }
 
     fn approve(
@@ -295,6 +309,9 @@ impl Driver {
 fn reason(verb: &Verb) -> Option<&str> {
     match verb {
         Verb::Sync => None,
-        Verb::Approve { reason, .. } | Verb::AcceptHistory { reason, .. } => Some(reason),
+        Verb::Approve { reason, .. }
+        | Verb::AcceptHistory { reason, .. }
+        | Verb::TrashRestore { reason, .. }
+        | Verb::TrashPurge { reason, .. } => Some(reason),
     }
 }

@@ -190,6 +190,18 @@ impl Reason {
 
 /// Writes a note to the journal and to the log. A full disk loses the line in the journal, not in the log.
 pub fn note(store: &store::Store, at: Timestamp, commit: Option<&AcceptedCommit>, note: Note) {
+    if let Err(error) = intend(store, at, commit, note) {
+        tracing::error!(error = error.chain(), "cannot write the journal");
+    }
+}
+
+/// The same for what must be in the journal before it is done.
+pub(super) fn intend(
+    store: &store::Store,
+    at: Timestamp,
+    commit: Option<&AcceptedCommit>,
+    note: Note,
+) -> Result<(), store::StoreError> {
     let Note { object, reason, message, actor } = note;
     let (commit, author) = commit.map(|commit| (commit.id.clone(), commit.author.clone())).unzip();
     let about = object.as_ref().map(ToString::to_string);
@@ -199,9 +211,7 @@ pub fn note(store: &store::Store, at: Timestamp, commit: Option<&AcceptedCommit>
     }
     let event = store::Event::Noted { reason: format!("{reason:?}"), message, actor };
     let author = author.filter(|author| !author.is_empty());
-    if let Err(error) = store.journal(&store::Entry { object, commit, author, ..store::Entry::new(at, event) }) {
-        tracing::error!(error = error.chain(), "cannot write the journal");
-    }
+    store.journal(&store::Entry { object, commit, author, ..store::Entry::new(at, event) })
 }
 
 /// The events that lines of the journal tell, in their order.

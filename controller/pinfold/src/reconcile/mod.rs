@@ -14,6 +14,7 @@ mod in_force;
 mod journal;
 mod snapshot;
 mod tally;
+mod trash;
 mod verb;
 mod wake;
 
@@ -25,5 +26,6 @@ pub(crate) use in_force::chain;
 pub use journal::{Event, Note, Reason, Severity, events, note};
 pub use snapshot::{Counts, Snapshot};
 pub use tally::{Tally, VmTally};
+pub(crate) use trash::removed_at;
 pub use verb::{Verb, VerbCall};
 pub use wake::{Wake, Woken, wake};

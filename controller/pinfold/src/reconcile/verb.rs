@@ -17,6 +17,24 @@ pub enum Verb {
         /// How long the approval is good for.
         expires: Duration,
     },
+    /// Bring a VM back from the trash.
+    TrashRestore {
+        /// Its name, UUID, or folder.
+        what: String,
+        /// Why.
+        reason: String,
+        /// With the disks as they are, whatever they were.
+        any_disks: bool,
+    },
+    /// Take VMs away from the trash for good: one, or all that were removed before a moment.
+    TrashPurge {
+        /// Its name, UUID, or folder.
+        what: Option<String>,
+        /// The moment.
+        older_than: Option<jiff::Timestamp>,
+        /// Why.
+        reason: String,
+    },
     /// Follow a branch whose history does not descend from the accepted commit.
     AcceptHistory {
         /// The commit at its tip.

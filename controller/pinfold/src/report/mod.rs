@@ -13,6 +13,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod top;
+mod trash;
 pub mod watch;
 
 pub use events::{event, events};
@@ -20,6 +21,7 @@ pub use object::{describe, list, why, wide};
 pub use plan::plan;
 pub use source::{commit_line, source_lines};
 pub use status::status;
+pub use trash::trash;
 
 use crate::api::view::{ConditionView, ObjectView};
 use owo_colors::OwoColorize;

@@ -104,3 +104,53 @@ fn events_can_be_followed() {
     watching.kill().unwrap();
     watching.wait().unwrap();
 }
+
+#[test]
+fn what_lies_in_the_trash_is_shown_comes_back_and_goes() {
+    let site = Site::settled();
+    let commit = site.commit("web retires", &[("vms/web.yaml".to_owned(), None)]);
+    site.until_settled(&commit);
+    let trash = site.json(&["trash", "list", "-o", "json"]);
+    let web = &trash["items"][0];
+    assert_eq!((web["name"].as_str(), web["commit"].as_str()), (Some("web"), Some(commit.as_str())), "{trash}");
+    assert_eq!(web["author"], "Alice <alice@example.org>", "{trash}");
+    assert!(site.pinfold(&["trash", "list"]).out.contains("web"), "{}", site.pinfold(&["trash", "list"]).out);
+    let uuid = web["uuid"].as_str().unwrap();
+    assert_eq!(site.pinfold(&["trash", "restore", "web"]).code, 64, "why?");
+    assert_ne!(site.pinfold(&["trash", "restore", "nothing", "--reason", "x"]).code, 0);
+
+    // By hand: it runs again, as it was, and is held as orphaned.
+    let said = site.pinfold(&["trash", "restore", "web", "--reason", "it was needed after all"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    site.until("web runs again, and is held", |status| {
+        is_quiet(status)
+            && condition(status, "web", "Held").starts_with("True")
+            && site.shape().iter().any(|line| line.starts_with("web "))
+    });
+    assert_eq!(site.json(&["trash", "list", "-o", "json"])["items"].as_array().unwrap().len(), 0);
+    let status = site.json(&["get", "vm", "web", "-o", "json"]);
+    assert_eq!(status["items"][0]["object"]["uuid"].as_str(), Some(uuid), "{status}");
+    let events = site.json(&["events", "--limit", "1000", "-o", "json"]);
+    let verbs: Vec<_> = events["items"].as_array().unwrap().iter().filter(|event| event["reason"] == "Verb").collect();
+    assert_eq!(verbs.len(), 2, "about to, and done: {verbs:?}");
+    for verb in verbs {
+        assert!(verb["message"].as_str().unwrap().ends_with(": it was needed after all"), "{verb}");
+        assert!(verb["actor"].as_str().unwrap().starts_with("uid "), "{verb}");
+    }
+
+    // And for good: removed once more, by approval, and purged.
+    let plan = site.json(&["plan", "-o", "json"]);
+    let id = plan["plan"]["items"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(site.pinfold(&["approve", &id, "--reason", "no, it was not"]).code, 0);
+    site.until("web lies in the trash", |status| {
+        is_quiet(status) && site.json(&["trash", "list", "-o", "json"])["items"].as_array().unwrap().len() == 1
+    });
+    assert_eq!(site.pinfold(&["trash", "purge", "--reason", "x"]).code, 64, "which?");
+    assert_eq!(site.pinfold(&["trash", "purge", "--older-than", "2020-01-01", "--reason", "x"]).code, 0);
+    assert_eq!(site.json(&["trash", "list", "-o", "json"])["items"].as_array().unwrap().len(), 1, "none is that old");
+    let said = site.pinfold(&["trash", "purge", "web", "--reason", "gone for good"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    site.until("the trash is empty", |_| {
+        site.json(&["trash", "list", "-o", "json"])["items"].as_array().unwrap().is_empty()
+    });
+}

@@ -129,6 +129,7 @@ impl Stage {
                 allow_paths: vec!["/srv".to_owned()],
                 files: self.host.files.iter().map(|(path, at)| (path.clone(), file(at))).collect(),
                 files_complete: true,
+                marks: BTreeMap::new(),
                 memory_reserve_kib: 64 * 1024,
                 toolstacks: self.toolstacks.clone(),
             },
@@ -176,6 +177,15 @@ impl Stage {
             }
             Work::Trash { uuid, .. } => {
                 self.records.vms.remove(uuid);
+                Ok(())
+            }
+            Work::Purge { folder } => {
+                self.records.trash.remove(folder);
+                Ok(())
+            }
+            Work::Restore { uuid, folder } => {
+                let back = self.records.trash.remove(folder).unwrap();
+                self.records.vms.insert(*uuid, back.record);
                 Ok(())
             }
             Work::Records => Ok(()),
@@ -348,6 +358,8 @@ pub fn line(item: &Item) -> String {
         Some(operation) => match &operation.work {
             Work::Xen(request) => format!(" do {}", serde_json::to_value(request).unwrap()["do"].as_str().unwrap()),
             Work::Trash { .. } => " do trash".to_owned(),
+            Work::Restore { .. } => " do restore".to_owned(),
+            Work::Purge { .. } => " do purge".to_owned(),
             Work::Records => " records".to_owned(),
         },
         None => String::new(),
