@@ -101,12 +101,12 @@ impl Host {
         }
     }
 
-    /// What libxl says that a domain will take, told in the refusal to leave an absurd amount free.
+    /// What libxl says that a domain will take, told in the refusal to leave an absurd amount free (2 PiB).
     pub(crate) fn need_kib(&self, config: &DomainConfig) -> Result<u64> {
         let mut config = config.clone();
         "other".clone_into(&mut config.name);
         config.mark.uuid = Uuid::from_u128(99);
-        config.memory_reserve_kib = u64::MAX / 2;
+        config.memory_reserve_kib = 1 << 41;
         let (failure, _) = self.refused(create(&config))?;
         assert_eq!(failure.kind, FailureKind::Memory);
         let words: Vec<&str> = failure.message.split_whitespace().collect();
@@ -146,7 +146,8 @@ impl Host {
     pub(crate) fn write_order(&self, request: Request) -> Result<Order> {
         let operation = Uuid::new_v4();
         let outcome = format!("{STATE}/{operation}.json");
-        let order = Order { protocol: PROTOCOL, operation, locks: STATE.to_owned(), outcome, request };
+        let (locks, storage) = (STATE.to_owned(), STATE.to_owned());
+        let order = Order { protocol: PROTOCOL, operation, locks, outcome, storage, request };
         let line = format!("{}\n", serde_json::to_string(&order)?);
         std::fs::write(self.lab.share().join(format!("{operation}.json")), line)?;
         Ok(order)
