@@ -56,8 +56,9 @@ deb: ## Builds Debian packages for the Xen whose headers are installed here, int
 	cargo build --release -p pinfold -p pinfold-xen
 	deploy/debian/build "$${CARGO_TARGET_DIR:-target}/release" "$${CARGO_TARGET_DIR:-target}/debian"
 
-generate: ## Writes the files that are generated from the source: schemas, language reference.
+generate: ## Writes the files that are generated from the source: schemas, language reference, the table of power.
 	PINFOLD_GENERATE=1 cargo test --quiet -p pinfold-schema --test generated
+	PINFOLD_GENERATE=1 cargo test --quiet -p pinfold-planner --test power_edges
 
 prerequisites: ## Installs what building and testing need, on Debian as root.
 	@deploy/prerequisites

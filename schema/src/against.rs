@@ -169,7 +169,9 @@ fn files(vm: &Vm, facts: &HostFacts) -> Vec<Found> {
 /// Whether the VMs that should run fit together.
 fn memory(vms: &[&Vm], facts: &HostFacts) -> Option<Finding> {
     let most = facts.memory?;
-    let running = vms.iter().filter(|vm| vm.power != Some(crate::desired::Power::Stopped));
+    let running = vms
+        .iter()
+        .filter(|vm| !matches!(vm.power, Some(crate::desired::Power::Stopped | crate::desired::Power::Suspended)));
     let wanted: u64 = running.map(|vm| vm.memory.target.kib()).fold(0, u64::saturating_add);
     let wanted = Size::from_kib(wanted);
     (wanted > most).then(|| {

@@ -167,6 +167,8 @@ pub enum Power {
     Running,
     /// The domain exists and none of its vCPUs runs.
     Paused,
+    /// No domain; the guest's memory lies on disk, and it goes on from there.
+    Suspended,
     /// No domain.
     Stopped,
 }

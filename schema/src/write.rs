@@ -82,6 +82,7 @@ fn power_word(power: Power) -> &'static str {
     match power {
         Power::Running => "running",
         Power::Paused => "paused",
+        Power::Suspended => "suspended",
         Power::Stopped => "stopped",
     }
 }

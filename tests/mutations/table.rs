@@ -76,8 +76,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         breaks: "pool and masks of a new domain are not read back",
         file: "controller/operation/src/create.rs",
-        text: "let verified = verify(hypervisor, config, &pool, domid).and_then(|()| hypervisor.mark_ready(domid));",
-        replacement: "let _ = verify;\n    let verified = hypervisor.mark_ready(domid);",
+        text: "let verified = verify(hypervisor, OPERATION, config, &pool, domid).and_then(|()| hypervisor.mark_ready(domid));",
+        replacement: "let _ = &pool;\n    let verified = hypervisor.mark_ready(domid);",
         noticed_by: Test("pinfold-sim", "operations", "a_domain_that_is_not_as_asked_is_destroyed_and_has_never_run"),
     },
     Mutation {

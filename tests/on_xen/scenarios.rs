@@ -37,6 +37,7 @@ plays!(
     partitions_change,
     partitions_in_a_circle,
     paused,
+    suspended,
     three_partitions,
     trash_restore,
     vm_moves,

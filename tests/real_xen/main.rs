@@ -9,3 +9,4 @@ mod host;
 mod kills;
 mod life;
 mod memory;
+mod suspend;

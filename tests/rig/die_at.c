@@ -73,3 +73,17 @@ POINT(xc_cpupool_create)
 POINT(xc_domain_create)
 POINT(xs_rm)
 POINT(xs_transaction_end)
+
+/* unistd.h has it declared, with its real types. */
+int fsync(int fd)
+{
+    static int (*next)(int);
+    static int count;
+    if (!next)
+        next = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+    count++;
+    reach("before", "fsync", count);
+    int answer = next(fd);
+    reach("after", "fsync", count);
+    return answer;
+}

@@ -6,13 +6,15 @@ use jiff::Timestamp;
 use planner::Observed;
 use planner::observed::{Dom0Facts, INVENTORY_VERSION, UnderWay, Uptime};
 use planner::record::Records;
-use protocol::{Cause, Failure, FailureKind, Observation, Reading};
+use protocol::{Cause, Failure, FailureKind, ImageRef, ImageState, Observation, Reading};
+use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// What was read from disk before the hypervisor was asked.
 pub(crate) struct OnDisk {
     pub(crate) records: Records,
     pub(crate) operations: Vec<UnderWay>,
-    pool_id: Option<uuid::Uuid>,
+    pool_id: Option<Uuid>,
     /// Why nothing may be planned on this host, whatever the hypervisor says.
     unknown: Option<Cause>,
 }
@@ -51,6 +53,14 @@ pub(crate) fn on_disk(store: &Store, operations: Reading<Vec<UnderWay>>) -> OnDi
 }
 
 impl OnDisk {
+    /// The images of memory that its records name, each looked at.
+    pub(crate) fn images(&self, look: impl Fn(ImageRef) -> Reading<ImageState>) -> BTreeMap<Uuid, Reading<ImageState>> {
+        let records = self.records.vms.values().filter_map(Reading::known);
+        let named =
+            records.filter_map(|record| Some(ImageRef { vm: record.uuid, image: record.saved.as_ref()?.image }));
+        named.map(|image| (image.image, look(image))).collect()
+    }
+
     /// Adds what the host says.
     pub(crate) fn with(
         self,
@@ -58,6 +68,7 @@ impl OnDisk {
         (now, uptime): (Timestamp, Uptime),
         xen: Reading<Observation>,
         dom0: Dom0Facts,
+        images: BTreeMap<Uuid, Reading<ImageState>>,
         interest: &Interest,
     ) -> Observed {
         Observed {
@@ -70,6 +81,7 @@ impl OnDisk {
             dom0,
             records: self.records,
             unwritable: store.unwritable(),
+            images,
             operations: self.operations,
             accepted: interest.accepted.clone(),
             host_shutdown: interest.host_shutdown.clone(),

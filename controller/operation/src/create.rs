@@ -13,10 +13,10 @@ pub(crate) fn run(hypervisor: &mut dyn Hypervisor, config: &DomainConfig) -> Res
     if let Some(domid) = check_absent(&hypervisor.domains()?, config)? {
         return Ok(Done { domid: Some(domid) });
     }
-    let pool = check_placement_request(hypervisor, config)?;
-    check_memory(hypervisor, config)?;
+    let pool = check_placement_request(hypervisor, OPERATION, config)?;
+    check_memory(hypervisor, OPERATION, config)?;
     let domid = hypervisor.create_domain(config, pool.poolid)?;
-    let verified = verify(hypervisor, config, &pool, domid).and_then(|()| hypervisor.mark_ready(domid));
+    let verified = verify(hypervisor, OPERATION, config, &pool, domid).and_then(|()| hypervisor.mark_ready(domid));
     if let Err(failure) = verified {
         return Err(destroy_again(hypervisor, domid, failure));
     }
@@ -32,7 +32,7 @@ fn check_absent(domains: &[Domain], config: &DomainConfig) -> Result<Option<u32>
         if domain.uuid == config.mark.uuid {
             let state = if config.stays_paused { DomainState::Paused } else { DomainState::Running };
             let same = domain.mark == Some(config.mark) && domain.ready && domain.state == state;
-            return if same { Ok(Some(domain.domid)) } else { Err(still_there(domain)) };
+            return if same { Ok(Some(domain.domid)) } else { Err(still_there(OPERATION, domain)) };
         }
         if domain.name.as_deref() == Some(&config.name) {
             return Err(stale(
@@ -44,7 +44,7 @@ fn check_absent(domains: &[Domain], config: &DomainConfig) -> Result<Option<u32>
     Ok(None)
 }
 
-fn still_there(domain: &Domain) -> Failure {
+pub(crate) fn still_there(operation: &str, domain: &Domain) -> Failure {
     let what = match domain.state {
         DomainState::Running => "runs",
         DomainState::Paused if domain.ready => "is paused",
@@ -52,22 +52,30 @@ fn still_there(domain: &Domain) -> Failure {
         DomainState::Shutdown(_) => "has ended and must be destroyed first",
         DomainState::Dying => "is still being torn down",
     };
-    stale(OPERATION, format!("{} with UUID {} {what}", name_of(domain), domain.uuid))
+    stale(operation, format!("{} with UUID {} {what}", name_of(domain), domain.uuid))
 }
 
-fn check_placement_request(hypervisor: &mut dyn Hypervisor, config: &DomainConfig) -> Result<Cpupool, Failure> {
-    let pool = require_pool(hypervisor, OPERATION, config.placement.cpupool)?;
+pub(crate) fn check_placement_request(
+    hypervisor: &mut dyn Hypervisor,
+    operation: &'static str,
+    config: &DomainConfig,
+) -> Result<Cpupool, Failure> {
+    let pool = require_pool(hypervisor, operation, config.placement.cpupool)?;
     if usize::try_from(config.vcpus_max).ok() != Some(config.placement.hard.len()) {
         return Err(stale(
-            OPERATION,
+            operation,
             format!("{} masks were given for {} vCPUs", config.placement.hard.len(), config.vcpus_max),
         ));
     }
-    check_masks_reach(OPERATION, &config.placement.hard, &pool.cpus)?;
+    check_masks_reach(operation, &config.placement.hard, &pool.cpus)?;
     Ok(pool)
 }
 
-fn check_memory(hypervisor: &mut dyn Hypervisor, config: &DomainConfig) -> Result<(), Failure> {
+pub(crate) fn check_memory(
+    hypervisor: &mut dyn Hypervisor,
+    operation: &'static str,
+    config: &DomainConfig,
+) -> Result<(), Failure> {
     let need = hypervisor.need_memory(config)?;
     let free = hypervisor.free_memory()?;
     let reserve = config.memory_reserve_kib;
@@ -76,7 +84,7 @@ fn check_memory(hypervisor: &mut dyn Hypervisor, config: &DomainConfig) -> Resul
     }
     Err(Failure::new(
         FailureKind::Memory,
-        OPERATION,
+        operation,
         format!(
             "{} needs {need} KiB and {reserve} KiB must stay free, but only {free} KiB are free: stop or shrink other domains, or give dom0 less memory",
             config.name
@@ -85,9 +93,15 @@ fn check_memory(hypervisor: &mut dyn Hypervisor, config: &DomainConfig) -> Resul
 }
 
 /// The domain is what was asked for, in its place, and the only one with its UUID and name.
-fn verify(hypervisor: &mut dyn Hypervisor, config: &DomainConfig, pool: &Cpupool, domid: u32) -> Result<(), Failure> {
+pub(crate) fn verify(
+    hypervisor: &mut dyn Hypervisor,
+    operation: &'static str,
+    config: &DomainConfig,
+    pool: &Cpupool,
+    domid: u32,
+) -> Result<(), Failure> {
     let domains = hypervisor.domains()?;
-    let wrong = |message: String| Failure::new(FailureKind::ReadBack, OPERATION, message);
+    let wrong = |message: String| Failure::new(FailureKind::ReadBack, operation, message);
     let Some(domain) = domains.iter().find(|domain| domain.domid == domid) else {
         return Err(wrong(format!("domain {domid} was made and is not listed")));
     };
@@ -101,13 +115,13 @@ fn verify(hypervisor: &mut dyn Hypervisor, config: &DomainConfig, pool: &Cpupool
     if let Some(other) = domains.iter().find(|other| {
         other.domid != domid && (other.uuid == config.mark.uuid || other.name.as_deref() == Some(&config.name))
     }) {
-        return Err(stale(OPERATION, format!("{} was made by somebody else meanwhile", name_of(other))));
+        return Err(stale(operation, format!("{} was made by somebody else meanwhile", name_of(other))));
     }
     check_placement(domain, pool, &config.placement).map_err(wrong)
 }
 
 /// Takes back a domain that has not run. The failure stays the first one.
-fn destroy_again(hypervisor: &mut dyn Hypervisor, domid: u32, mut failure: Failure) -> Failure {
+pub(crate) fn destroy_again(hypervisor: &mut dyn Hypervisor, domid: u32, mut failure: Failure) -> Failure {
     if let Err(second) = hypervisor.destroy_domain(domid) {
         failure.message =
             format!("{}; domain {domid} has not run and could not be destroyed again ({second})", failure.message);

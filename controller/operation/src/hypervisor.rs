@@ -1,6 +1,8 @@
 //! The calls that operations are made of.
 
-use protocol::{CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Failure, NicConfig, Sched};
+use protocol::{
+    CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Failure, ImageRef, ImageState, Mark, NicConfig, Sched,
+};
 use uuid::Uuid;
 
 /// A hypervisor with its xenstore, one call at a time.
@@ -55,6 +57,25 @@ pub trait Hypervisor {
 
     /// Asks the guest to power off; fails with [`protocol::FailureKind::GuestIgnored`] when it does not acknowledge.
     fn shutdown_domain(&mut self, domid: u32) -> Result<(), Failure>;
+
+    /// What stands on disk where an image is looked for.
+    fn image(&mut self, image: ImageRef) -> Result<ImageState, Failure>;
+
+    /// Asks the guest to suspend, writes its memory into a new folder, synchronises it, and renames it into place (`libxl_domain_suspend`). The
+    /// domain has then ended with `suspend`; when it fails, it may have, too. The space is looked for before the guest is asked.
+    fn save_domain(&mut self, domid: u32, mark: Mark, image: ImageRef) -> Result<(), Failure>;
+
+    /// Lets a domain go on that ended with `suspend` (`libxl_domain_resume`, cooperative).
+    fn resume_domain(&mut self, domid: u32) -> Result<(), Failure>;
+
+    /// Builds a domain from a whole image as [`Hypervisor::create_domain`] does from a kernel: paused, marked, in its cpupool, with its masks.
+    fn restore_domain(&mut self, config: &DomainConfig, poolid: u32, image: ImageRef) -> Result<u32, Failure>;
+
+    /// Marks an image used by an incarnation, synchronised.
+    fn use_image(&mut self, image: ImageRef, by: Uuid) -> Result<(), Failure>;
+
+    /// Removes an image and what was begun of it, or moves it aside when `keep`. That there is none is no failure.
+    fn discard_image(&mut self, image: ImageRef, keep: bool) -> Result<(), Failure>;
 
     /// Moves a domain to another cpupool. Xen resets hard affinity to *all*, weight to 256 and cap to 0.
     fn move_domain(&mut self, domid: u32, poolid: u32) -> Result<(), Failure>;

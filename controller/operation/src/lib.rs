@@ -17,6 +17,7 @@ mod domain;
 mod hypervisor;
 mod placement;
 mod shape;
+mod suspend;
 mod view;
 
 pub use hypervisor::Hypervisor;
@@ -38,6 +39,10 @@ pub fn run(hypervisor: &mut dyn Hypervisor, request: &Request) -> Result<Done, F
         Request::DestroyDomain { target } => domain::destroy(hypervisor, *target),
         Request::PauseDomain { target } => domain::pause(hypervisor, *target),
         Request::UnpauseDomain { target, placement } => domain::unpause(hypervisor, *target, placement),
+        Request::SaveDomain { target, image } => suspend::save(hypervisor, *target, *image),
+        Request::ResumeDomain { target, image, placement } => suspend::resume(hypervisor, *target, *image, placement),
+        Request::RestoreDomain { config, image } => suspend::restore(hypervisor, config, *image),
+        Request::DiscardImage { image, unused } => suspend::discard(hypervisor, *image, *unused),
         Request::MoveDomain { target, placement } => placement::move_domain(hypervisor, *target, placement),
         Request::SetAffinity { target, hard, soft } => {
             placement::set_affinity(hypervisor, *target, hard, soft.as_ref())

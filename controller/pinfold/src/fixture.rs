@@ -82,6 +82,7 @@ pub(crate) fn snapshot(xen: Reading<Vec<Domain>>, items: Vec<Item>, message: &st
         dom0: Dom0 { memory_kib: 0, memory_max_kib: None, vcpus: 1, cpu_time_ns: None },
     };
     let observed = Observed {
+        images: std::collections::BTreeMap::new(),
         version: planner::observed::INVENTORY_VERSION,
         host: "xen1".parse().unwrap(),
         pool_id: None,

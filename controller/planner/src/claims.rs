@@ -113,8 +113,12 @@ fn request_claims(world: &World, request: &Request) -> Vec<Claim> {
             }
         }
         Request::DestroyCpupool { uuid } => claims.push(Claim::Reshape(Some(*uuid))),
-        Request::CreateDomain(config) => claims.extend(inhabit(world, &config.placement)),
-        Request::UnpauseDomain { target, placement } | Request::MoveDomain { target, placement } => {
+        Request::CreateDomain(config) | Request::RestoreDomain { config, .. } => {
+            claims.extend(inhabit(world, &config.placement));
+        }
+        Request::UnpauseDomain { target, placement }
+        | Request::ResumeDomain { target, placement, .. }
+        | Request::MoveDomain { target, placement } => {
             claims.extend(inhabit(world, placement));
             claims.extend(current_pool(world, target.domid));
         }
@@ -126,6 +130,8 @@ fn request_claims(world: &World, request: &Request) -> Vec<Claim> {
         | Request::ShutdownDomain { .. }
         | Request::DestroyDomain { .. }
         | Request::PauseDomain { .. }
+        | Request::SaveDomain { .. }
+        | Request::DiscardImage { .. }
         | Request::SetSched { .. }
         | Request::SetMemory { .. }
         | Request::SetVcpus { .. }

@@ -63,8 +63,8 @@ fn power_effect(old: Power, new: Power) -> Effect {
     match (old, new) {
         (_, Power::Stopped) => Effect::Stop,
         (Power::Stopped, Power::Running | Power::Paused) => Effect::Create,
-        (Power::Running, Power::Paused) => Effect::Pause,
-        (Power::Running | Power::Paused, _) => Effect::Live,
+        (_, Power::Paused | Power::Suspended) => Effect::Pause,
+        (_, Power::Running) => Effect::Live,
     }
 }
 
@@ -271,6 +271,7 @@ pub(crate) fn power_text(power: Power) -> &'static str {
     match power {
         Power::Running => "running",
         Power::Paused => "paused",
+        Power::Suspended => "suspended",
         Power::Stopped => "stopped",
     }
 }

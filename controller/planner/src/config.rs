@@ -53,8 +53,20 @@ pub enum Power {
     Running,
     /// The domain exists and none of its vCPUs runs.
     Paused,
+    /// No domain; the guest's memory lies on disk, and it goes on from there.
+    Suspended,
     /// No domain.
     Stopped,
+}
+
+impl Power {
+    /// Whether a domain belongs to it.
+    pub fn has_domain(self) -> bool {
+        match self {
+            Self::Running | Self::Paused => true,
+            Self::Stopped | Self::Suspended => false,
+        }
+    }
 }
 
 /// When a guest that ended by itself is started again.

@@ -29,7 +29,7 @@ pub(crate) struct Budget {
 /// Completes an item that starts a VM: now, or what it waits for.
 pub(crate) fn plan_create(planning: &mut Planning, draft: Draft, budget: &mut Budget) {
     let config = within_limits(&planning.intentions.config);
-    let problems = problems(planning, &config, budget);
+    let problems = problems(planning, &config, budget, false);
     if !problems.is_empty() {
         let on: Vec<String> = problems.into_iter().map(|problem| problem.note(&mut planning.report)).collect();
         planning.drafts.push(draft.waiting(on.join("; ")));
@@ -63,7 +63,22 @@ fn operation(planning: &Planning, config: &VmConfig, spot: &Spot) -> Operation {
     let record = VmRecord { name: planning.subject.name.clone(), off_by_guest: None, here, ..base };
     let input = digest::config_digest(config);
     let failed = next_backoff(now, record.here.backoff.as_ref(), CREATE_FAILED, &input);
-    let request = DomainConfig {
+    let request = domain_config(planning, config, spot, incarnation);
+    let mut operation = Operation::xen(Request::CreateDomain(Box::new(request)))
+        .before([RecordEdit::Vm(Box::new(record.clone()))])
+        .on_failure(RecordEdit::VmFailed(uuid, failed));
+    if record.here.backoff.as_ref().is_some_and(|last| last.reason != CRASH_LOOP) {
+        let here = Here { backoff: None, ..record.here.clone() };
+        operation = operation.on_success([RecordEdit::Vm(Box::new(VmRecord { here, ..record }))]);
+    }
+    operation
+}
+
+/// The domain to be made of a configuration.
+pub(crate) fn domain_config(planning: &Planning, config: &VmConfig, spot: &Spot, incarnation: Uuid) -> DomainConfig {
+    let world = planning.world;
+    let uuid = planning.subject.uuid;
+    DomainConfig {
         name: planning.subject.name.to_string(),
         mark: Mark { pool_id: world.pool_id, uuid, incarnation },
         kind: config.kind,
@@ -94,26 +109,28 @@ fn operation(planning: &Planning, config: &VmConfig, spot: &Spot) -> Operation {
             .collect(),
         memory_reserve_kib: world.observed.dom0.memory_reserve_kib,
         stays_paused: config.power == Power::Paused,
-    };
-    let mut operation = Operation::xen(Request::CreateDomain(Box::new(request)))
-        .before([RecordEdit::Vm(Box::new(record.clone()))])
-        .on_failure(RecordEdit::VmFailed(uuid, failed));
-    if record.here.backoff.as_ref().is_some_and(|last| last.reason != CRASH_LOOP) {
-        let here = Here { backoff: None, ..record.here.clone() };
-        operation = operation.on_success([RecordEdit::Vm(Box::new(VmRecord { here, ..record }))]);
     }
-    operation
 }
 
 /// Everything that keeps it from being built, at once: an administrator corrects all of it in one go.
-fn problems(planning: &mut Planning, config: &VmConfig, budget: &mut Budget) -> Vec<Problem> {
+pub(crate) fn problems(
+    planning: &mut Planning,
+    config: &VmConfig,
+    budget: &mut Budget,
+    restored: bool,
+) -> Vec<Problem> {
     if let Some(problem) = twin(planning) {
         return vec![problem];
     }
     let mut problems = Vec::new();
     problems.extend(backoff(planning, config));
     problems.extend(kind(planning.world, config));
-    problems.extend(files::problems(planning, config));
+    // The kernel of a guest that goes on is in its memory.
+    problems.extend(if restored {
+        files::all_disk_problems(planning, config)
+    } else {
+        files::problems(planning, config)
+    });
     problems.extend(bridges(planning.world, &config.nics));
     problems.extend(macs(planning, &config.nics));
     problems.extend(spot(planning.cx, config).err());

@@ -4,7 +4,7 @@ use crate::config::{Disk, VmConfig};
 use crate::observed::FileFact;
 use crate::place::Problem;
 use crate::vms::Planning;
-use crate::world::World;
+use crate::world::{SavedDisk, World};
 use protocol::{BootConfig, Domain};
 
 /// Everything that is wrong with the files of a configuration.
@@ -14,13 +14,23 @@ pub(crate) fn problems(planning: &Planning, config: &VmConfig) -> Vec<Problem> {
         problems.extend(kernel_problem(planning.world, "kernel", kernel));
         problems.extend(ramdisk.as_ref().and_then(|path| kernel_problem(planning.world, "ramdisk", path)));
     }
-    problems.extend(config.disks.iter().flat_map(|disk| disk_problems(planning, disk)));
+    problems.extend(all_disk_problems(planning, config));
+    problems
+}
+
+/// Everything that is wrong with its disks: what a guest that goes on from its memory needs of dom0's files.
+pub(crate) fn all_disk_problems(planning: &Planning, config: &VmConfig) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for disk in &config.disks {
+        problems.extend(disk_problems(planning, disk));
+    }
     problems
 }
 
 /// Everything that is wrong with one disk.
 pub(crate) fn disk_problems(planning: &Planning, disk: &Disk) -> Vec<Problem> {
-    disk_problem(planning.world, disk).into_iter().chain(open_problem(planning, disk)).collect()
+    let own = disk_problem(planning.world, disk).into_iter();
+    own.chain(open_problem(planning, disk)).chain(saved_problem(planning, disk)).collect()
 }
 
 /// Whether a path lies in a folder that manifests may name files in.
@@ -74,6 +84,18 @@ fn disk_problem(world: &World, Disk { name, path, read_only, .. }: &Disk) -> Opt
         Ok(_) => None,
         Err(problem) => Some(problem),
     }
+}
+
+/// What a suspended guest has in its memory of a disk must stay true until it goes on.
+fn saved_problem(planning: &Planning, disk: &Disk) -> Option<Problem> {
+    let own = planning.subject.uuid;
+    let clashes = |theirs: &&SavedDisk| theirs.vm != own && !(theirs.read_only && disk.read_only);
+    let theirs = planning.world.saved_disks(&disk.path).iter().find(clashes)?;
+    let message = format!(
+        "disk {}: vm/{} is suspended, and its memory relies on {}; let it go on and stop it, or name another disk",
+        disk.name, theirs.name, disk.path
+    );
+    Some(Problem::Stalled("DiskOfSuspended", message))
 }
 
 /// A disk that somebody writes must be open to nobody else.

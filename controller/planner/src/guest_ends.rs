@@ -1,6 +1,6 @@
 //! Guests that ended by themselves: record the reason and the decision, clear the domain away, start again or leave off.
 
-use crate::config::{Power, Restart};
+use crate::config::{Power, Restart, VmConfig};
 use crate::consent::Fate;
 use crate::draft::{Rank, later, moment, pause};
 use crate::record::{Backoff, Decision, Ended, Here, OffByGuest, VmRecord};
@@ -18,7 +18,7 @@ const STEADY: SignedDuration = SignedDuration::from_mins(10);
 
 /// A domain of ours whose guest has ended.
 pub(crate) fn plan_ended(planning: &mut Planning, domain: &Domain, reason: ShutdownReason) {
-    if matches!(reason, ShutdownReason::Suspend | ShutdownReason::SoftReset) {
+    if reason == ShutdownReason::SoftReset {
         planning.report.stalled(
             "Suspended",
             format!(
@@ -59,7 +59,7 @@ fn settle(planning: &mut Planning, domain: &Domain, reason: ShutdownReason) {
     let ended = before.unwrap_or_else(|| Ended {
         incarnation,
         reason,
-        decision: decision(planning.intentions.config.restart, reason),
+        decision: decision(&planning.intentions.config, reason),
         at: now,
     });
     let stays_off = ended.decision == Decision::StayOff;
@@ -99,8 +99,11 @@ fn start_waits(planning: &mut Planning, until: Option<jiff::Timestamp>) {
     planning.drafts.push(draft.waiting(on));
 }
 
-fn decision(restart: Restart, reason: ShutdownReason) -> Decision {
+fn decision(config: &VmConfig, reason: ShutdownReason) -> Decision {
+    let restart = config.restart;
     let again = match reason {
+        // What it had to be suspended with is gone.
+        _ if config.power == Power::Suspended => false,
         ShutdownReason::Reboot => true,
         ShutdownReason::Poweroff => restart == Restart::Always,
         ShutdownReason::Crash | ShutdownReason::Watchdog => restart != Restart::Never,

@@ -163,11 +163,13 @@ fn touched(request: &Request) -> (Vec<Uuid>, Vec<Uuid>) {
     match request {
         Request::ShapeCpupool(shape) => (shape.masks.iter().map(|masks| masks.target.uuid).collect(), vec![shape.uuid]),
         Request::RenameCpupool { uuid, .. } | Request::DestroyCpupool { uuid } => (Vec::new(), vec![*uuid]),
-        Request::FeedPool0 { .. } => (Vec::new(), Vec::new()),
-        Request::CreateDomain(config) => (vec![config.mark.uuid], Vec::new()),
+        Request::FeedPool0 { .. } | Request::DiscardImage { .. } => (Vec::new(), Vec::new()),
+        Request::CreateDomain(config) | Request::RestoreDomain { config, .. } => (vec![config.mark.uuid], Vec::new()),
         Request::ShutdownDomain { target }
         | Request::DestroyDomain { target }
         | Request::PauseDomain { target }
+        | Request::SaveDomain { target, .. }
+        | Request::ResumeDomain { target, .. }
         | Request::UnpauseDomain { target, .. }
         | Request::MoveDomain { target, .. }
         | Request::SetAffinity { target, .. }
@@ -245,8 +247,9 @@ fn unknown_behind(records: &Records, xen: &Observation, item: &Item, work: &Work
         | Request::FeedPool0 { .. }
         | Request::MoveDomain { .. }
         | Request::SetAffinity { .. }
+        | Request::ResumeDomain { .. }
         | Request::UnpauseDomain { .. } => true,
-        Request::CreateDomain(config) => config.placement.cpupool.is_some(),
+        Request::CreateDomain(config) | Request::RestoreDomain { config, .. } => config.placement.cpupool.is_some(),
         _ => false,
     };
     (placed && xen.cpupools.known().is_none()).then_some("cpupools are unknown")
@@ -259,9 +262,13 @@ pub fn release_before_claim(observed: &Observed, plan: &Plan) -> Result<(), Brok
     let mut creates = 0;
     for (item, request) in requests(plan) {
         match request {
-            Request::CreateDomain(config) => {
+            Request::CreateDomain(config) | Request::RestoreDomain { config, .. } => {
                 creates += 1;
                 for domain in xen.domains.known().into_iter().flatten() {
+                    // What a restore built, and did not end.
+                    if !domain.ready && domain.mark == Some(config.mark) {
+                        continue;
+                    }
                     if domain.uuid == config.mark.uuid {
                         return broken(
                             law,

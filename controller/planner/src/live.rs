@@ -115,7 +115,7 @@ fn rename(planning: &mut Planning, domain: &Domain) {
 }
 
 /// Pool and masks. Answers whether the domain is where it belongs.
-fn placement(planning: &mut Planning, domain: &Domain) -> bool {
+pub(crate) fn placement(planning: &mut Planning, domain: &Domain) -> bool {
     let Reading::Known(vcpus) = &domain.vcpus else {
         planning.report.unknown("VcpusUnknown", "its vCPUs cannot be read at present");
         return false;
@@ -279,7 +279,8 @@ fn note(planning: &mut Planning, before: usize) {
 /// Whether the record says already what is wanted, when no step is to be done. Destructured whole: a new field does not compile until it is
 /// decided here.
 fn is_noted(planning: &Planning, record: &VmRecord) -> bool {
-    let VmRecord { version: _, pool_id: _, uuid: _, name, defaults, wanted, manifest, off_by_guest, here } = record;
+    let VmRecord { version: _, pool_id: _, uuid: _, name, defaults, wanted, manifest, off_by_guest, saved: _, here } =
+        record;
     let Here { host: _, intent: _, ended, stopping: _, backoff, asked: _ } = here;
     let subject = planning.subject;
     *name == subject.name

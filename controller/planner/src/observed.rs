@@ -4,7 +4,7 @@ use crate::record::Records;
 use crate::toolstacks::OtherToolstack;
 use crate::trash::DiskMark;
 use jiff::Timestamp;
-use protocol::{Observation, Reading};
+use protocol::{ImageState, Observation, Reading};
 use schema::units::Name;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +36,9 @@ pub struct Observed {
     /// Why nothing can be written to the state directory or the storage; `None` when the last write succeeded.
     #[serde(default)]
     pub unwritable: Option<String>,
+    /// Images of memory that records name, by their names; one that is not listed is unknown.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<Uuid, Reading<ImageState>>,
     /// Operations that run now, whoever started them.
     pub operations: Vec<UnderWay>,
     /// The commit in force.

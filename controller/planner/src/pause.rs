@@ -62,6 +62,12 @@ impl Planning<'_, '_> {
 
 /// What lets a paused domain run, when it is where it belongs.
 pub(crate) fn unpause(planning: &Planning, domain: &Domain) -> Option<Operation> {
+    let placement = placement_of(planning, domain)?;
+    Some(Operation::xen(Request::UnpauseDomain { target: target(domain), placement }))
+}
+
+/// Where a domain is, when that is where it belongs.
+pub(crate) fn placement_of(planning: &Planning, domain: &Domain) -> Option<Placement> {
     let Reading::Known(vcpus) = &domain.vcpus else { return None };
     let Ok(Spot { cpupool, poolid, mask, soft: _ }) = spot(planning.cx, &planning.intentions.config) else {
         return None;
@@ -70,8 +76,5 @@ pub(crate) fn unpause(planning: &Planning, domain: &Domain) -> Option<Operation>
         domain.poolid == Some(poolid) && vcpus.iter().all(|vcpu| planning.world.topology.same_mask(&vcpu.hard, &mask));
     // A weight that is wrong keeps no guest from running, nor from being asked to stop: it is put right by a step of its own.
     let sched = domain.sched.known().copied().unwrap_or(planning.intentions.config.sched);
-    right.then(|| {
-        let placement = Placement { cpupool, hard: vec![mask; vcpus.len()], soft: None, sched };
-        Operation::xen(Request::UnpauseDomain { target: target(domain), placement })
-    })
+    right.then(|| Placement { cpupool, hard: vec![mask; vcpus.len()], soft: None, sched })
 }

@@ -113,6 +113,12 @@ pub enum Action {
     Start,
     /// Its guest is asked to power off, and destroyed after the timeout.
     Stop,
+    /// Its memory is written to disk, and its domain goes.
+    Suspend,
+    /// Its guest goes on from its memory on disk.
+    Resume,
+    /// Its memory on disk is taken away.
+    Discard,
     /// A domain that was never ready is destroyed.
     CleanUp,
     /// It is taken away; a VM's folder goes to the trash.

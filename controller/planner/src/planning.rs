@@ -1,6 +1,5 @@
 //! The whole plan of a host.
 
-use crate::config::Power;
 use crate::consent::Fate;
 use crate::create::Budget;
 use crate::partitions::Partition;
@@ -85,7 +84,7 @@ fn homes(subjects: &[Subject], partitions: &[Partition]) -> Homes {
     let named = |name| partitions.iter().find(|partition| partition.is_called(name)).map(|partition| partition.uuid);
     let mut homes = Homes::new();
     for subject in subjects {
-        let stays = subject.fate != Fate::Removed && subject.config.power != Power::Stopped;
+        let stays = subject.fate != Fate::Removed && subject.config.power.has_domain();
         let home = subject.config.partition.as_ref().filter(|_| stays).and_then(named);
         homes.extend(subject.domains.iter().map(|domain| (domain.domid, home)));
     }
@@ -99,7 +98,7 @@ fn releases(world: &World) -> Vec<String> {
 }
 
 fn releases_memory(draft: &Draft) -> bool {
-    matches!(draft.item.action, Action::Stop | Action::Delete | Action::CleanUp | Action::Settle)
+    matches!(draft.item.action, Action::Stop | Action::Suspend | Action::Delete | Action::CleanUp | Action::Settle)
         && matches!(draft.item.disposition, Disposition::Now | Disposition::Waiting { .. })
 }
 

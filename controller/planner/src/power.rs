@@ -8,7 +8,7 @@ use crate::draft::{Draft, Rank, later};
 use crate::guest_ends::reason_text;
 use crate::record::{Decision, Here, VmRecord};
 use crate::vms::Planning;
-use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, Work, classify, host_shutdown};
+use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, Work, classify, host_shutdown, suspend};
 use jiff::SignedDuration;
 
 /// Days that a removed VM's folder stays in the trash.
@@ -18,6 +18,9 @@ pub(crate) const TRASH_DAYS: i64 = 14;
 pub(crate) fn plan_absent(planning: &mut Planning, budget: &mut Budget) {
     if planning.subject.fate == Fate::Removed {
         return trash(planning);
+    }
+    if suspend::plan_without_domain(planning, budget) {
+        return;
     }
     if planning.intentions.config.power == Power::Stopped {
         return rest(planning, false);
@@ -36,7 +39,7 @@ pub(crate) fn plan_absent(planning: &mut Planning, budget: &mut Budget) {
 }
 
 /// Why it starts.
-fn start_draft(planning: &Planning) -> Draft {
+pub(crate) fn start_draft(planning: &Planning) -> Draft {
     let Some(record) = planning.subject.record else {
         let draft = planning.draft(Rank::Start, Action::Create, Effect::Create);
         return draft
@@ -87,7 +90,7 @@ fn start_cause(planning: &Planning, record: &VmRecord) -> (Cause, &'static str) 
 }
 
 /// It should be off, and is: what remains is to write that down.
-fn rest(planning: &mut Planning, by_guest: bool) {
+pub(crate) fn rest(planning: &mut Planning, by_guest: bool) {
     let base = planning.next_record();
     let here = Here {
         host: base.here.host.clone(),
@@ -128,6 +131,10 @@ fn rest(planning: &mut Planning, by_guest: bool) {
 /// Nothing of it runs any more: its folder goes to the trash.
 fn trash(planning: &mut Planning) {
     let draft = crate::stop::end_draft(planning);
+    let draft = match planning.subject.record.and_then(|record| record.saved.as_ref()) {
+        Some(_) => draft.reason("nothing declares it any more; its saved memory goes with its folder"),
+        None => draft,
+    };
     let dying = planning.subject.dying.iter().find(|domain| !domain.disks.is_empty());
     let draft = match dying {
         Some(domain) => {

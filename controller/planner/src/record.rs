@@ -47,6 +47,9 @@ pub struct VmRecord {
     pub manifest: String,
     /// The guest ended by itself and the decision was to leave it off.
     pub off_by_guest: Option<OffByGuest>,
+    /// Its memory on disk, as far as that has got.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<Saved>,
     /// State of this host.
     pub here: Here,
 }
@@ -107,6 +110,35 @@ pub struct Intent {
     pub boot_id: Uuid,
     /// The commit it came from.
     pub commit: Option<String>,
+}
+
+/// A guest's memory on disk. Moves with the VM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// The image in the VM's folder.
+    pub image: Uuid,
+    /// The incarnation whose memory it is.
+    pub incarnation: Uuid,
+    /// The whole configuration of that domain: what it was built with, and what its guest was asked to use. It is restored with this one.
+    pub config: VmConfig,
+    /// Release of the Xen that it is written by.
+    pub xen: String,
+    /// When it was asked for.
+    pub at: Timestamp,
+    /// How far it has got.
+    pub stage: SavedStage,
+}
+
+/// How far an image has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SavedStage {
+    /// It was asked for. Whether it is whole is seen on disk.
+    Writing,
+    /// It was whole: from here on its domain never goes on by itself.
+    Whole,
+    /// This incarnation was built from it: it is removed, and never restored again.
+    Used(Uuid),
 }
 
 /// A guest's end.

@@ -66,12 +66,9 @@ pub fn summary(plan: &Plan) -> String {
     let count = |filter: fn(&Item) -> bool| plan.items.iter().filter(|item| filter(item)).count();
     format!(
         "{} to create, {} to change, {} to remove or stop. {} now, {} waiting, {} held, {} at next start.",
-        count(|item| matches!(item.action, Action::Create | Action::Start)),
-        count(|item| matches!(
-            item.action,
-            Action::Change | Action::Repair | Action::Rename | Action::Settle | Action::Restore
-        )),
-        count(|item| matches!(item.action, Action::Stop | Action::Delete | Action::CleanUp | Action::Purge)),
+        count(|item| symbol(item.action) == "+"),
+        count(|item| symbol(item.action) == "~"),
+        count(|item| symbol(item.action) == "-"),
         count(|item| item.disposition == Disposition::Now),
         count(|item| matches!(item.disposition, Disposition::Waiting { .. })),
         count(|item| matches!(item.disposition, Disposition::Held { .. })),
@@ -81,8 +78,8 @@ pub fn summary(plan: &Plan) -> String {
 
 fn symbol(action: Action) -> &'static str {
     match action {
-        Action::Create | Action::Start => "+",
-        Action::Stop | Action::CleanUp | Action::Delete | Action::Purge => "-",
+        Action::Create | Action::Start | Action::Resume => "+",
+        Action::Stop | Action::Suspend | Action::Discard | Action::CleanUp | Action::Delete | Action::Purge => "-",
         Action::Change | Action::Repair | Action::Rename | Action::Settle | Action::Restore => "~",
     }
 }
@@ -93,6 +90,9 @@ pub fn doing(action: Action) -> &'static str {
         Action::Create => "create",
         Action::Start => "start",
         Action::Stop => "stop",
+        Action::Suspend => "suspend",
+        Action::Resume => "resume",
+        Action::Discard => "discard",
         Action::CleanUp => "clean up",
         Action::Delete => "delete",
         Action::Change => "change",

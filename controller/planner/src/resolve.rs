@@ -122,6 +122,7 @@ fn power(power: schema::desired::Power) -> Power {
     match power {
         schema::desired::Power::Running => Power::Running,
         schema::desired::Power::Paused => Power::Paused,
+        schema::desired::Power::Suspended => Power::Suspended,
         schema::desired::Power::Stopped => Power::Stopped,
     }
 }

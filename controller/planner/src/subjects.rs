@@ -244,6 +244,7 @@ impl Subject<'_> {
             wanted: self.config.clone(),
             manifest: self.manifest.clone(),
             off_by_guest: None,
+            saved: None,
             here: Here::fresh(world.observed.host.clone()),
         })
     }

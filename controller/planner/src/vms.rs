@@ -10,8 +10,10 @@ use crate::record::{Here, VmRecord};
 use crate::status::{Report, STATE_UNWRITABLE, unwritten};
 use crate::subjects::Subject;
 use crate::world::World;
-use crate::{Action, Cause, Effect, Operation, RecordEdit, guest_ends, host_shutdown, live, power, stop, trash};
-use protocol::{Domain, DomainState, Reading, Request, Target};
+use crate::{
+    Action, Cause, Effect, Operation, RecordEdit, guest_ends, host_shutdown, live, power, stop, suspend, trash,
+};
+use protocol::{Domain, DomainState, Reading, Request, ShutdownReason, Target};
 
 /// What planning one VM can see of the rest of the host.
 pub(crate) struct Context<'a, 'w> {
@@ -54,6 +56,9 @@ impl<'w> Planning<'_, 'w> {
         if let Some(operation) = self.world.under_way(&self.subject.object) {
             let (action, effect) = match &operation.request {
                 Some(Request::CreateDomain(_)) => (Action::Start, Effect::Create),
+                Some(Request::SaveDomain { .. }) => (Action::Suspend, Effect::Pause),
+                Some(Request::RestoreDomain { .. } | Request::ResumeDomain { .. }) => (Action::Resume, Effect::Live),
+                Some(Request::DiscardImage { .. }) => (Action::Discard, Effect::Stop),
                 Some(Request::ShutdownDomain { .. } | Request::DestroyDomain { .. }) => (Action::Stop, Effect::Stop),
                 Some(Request::PauseDomain { .. }) => (Action::Change, Effect::Pause),
                 _ => (Action::Change, Effect::Live),
@@ -91,9 +96,13 @@ impl<'w> Planning<'_, 'w> {
             return self.reconstruct(domain);
         }
         if !domain.ready {
-            return self.clean_up(domain);
+            if !suspend::plan_unfinished(self, domain) {
+                self.clean_up(domain);
+            }
+            return;
         }
         match domain.state {
+            DomainState::Shutdown(ShutdownReason::Suspend) => suspend::plan_suspended(self, domain),
             DomainState::Shutdown(reason) => guest_ends::plan_ended(self, domain, reason),
             DomainState::Running | DomainState::Paused => self.plan_alive(domain),
             // Not among the live ones.
@@ -104,6 +113,10 @@ impl<'w> Planning<'_, 'w> {
     fn plan_alive(&mut self, domain: &Domain) {
         if self.subject.fate == Fate::Removed || self.intentions.config.power == Power::Stopped {
             stop::plan_stop(self, domain);
+        } else if self.intentions.config.power == Power::Suspended {
+            suspend::plan_save(self, domain);
+        } else if suspend::tidy(self, domain) {
+            // One thing at a time.
         } else if !stop::plan_restart(self, domain) {
             live::plan_live(self, domain);
         }
@@ -197,10 +210,12 @@ pub(crate) fn target(domain: &Domain) -> Target {
 fn report(world: &World, subject: &Subject) -> Report {
     let mut report = Report::new(subject.object.clone());
     let off = subject.record.is_some_and(|record| record.off_by_guest.is_some());
+    let suspended = subject.record.is_some_and(|record| record.saved.is_some());
     report.power = match (world.domains, subject.domains.first(), subject.dying.first()) {
         (None, ..) => "unknown".to_owned(),
         (_, Some(domain), _) => power_text(subject, domain),
         (_, None, Some(_)) => "dying".to_owned(),
+        (_, None, None) if suspended => "suspended".to_owned(),
         (_, None, None) if off => "off by guest".to_owned(),
         (_, None, None) if subject.record.is_none() => "absent".to_owned(),
         (_, None, None) => "stopped".to_owned(),

@@ -1,10 +1,11 @@
 //! The observation, indexed for planning: what is ours, what is foreign, and what is unknown.
 
 use crate::cores::Topology;
-use crate::record::{Grant, Grants, OverBudget, PartitionRecord, VmRecord};
+use crate::record::{Grant, Grants, OverBudget, PartitionRecord, SavedStage, VmRecord};
 use crate::{ObjectKind, ObjectRef, Observed, Trail, observed::UnderWay};
-use protocol::{Cpupool, Domain, DomainState, Hypervisor, Lock, Observation, Reading};
+use protocol::{Cpupool, Domain, DomainState, Hypervisor, ImageState, Lock, Observation, Reading};
 use schema::desired::Desired;
+use schema::units::Name;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -25,6 +26,15 @@ pub(crate) struct World<'a> {
     pub(crate) topology: Topology,
     /// Who has which path open, once somebody asks.
     open: OnceCell<BTreeMap<&'a str, Vec<(&'a Domain, bool)>>>,
+    /// Which disks the memory of suspended guests relies on, once somebody asks.
+    saved: OnceCell<BTreeMap<&'a str, Vec<SavedDisk<'a>>>>,
+}
+
+/// A disk that a suspended guest's memory relies on.
+pub(crate) struct SavedDisk<'a> {
+    pub(crate) vm: Uuid,
+    pub(crate) name: &'a Name,
+    pub(crate) read_only: bool,
 }
 
 impl<'a> World<'a> {
@@ -43,6 +53,7 @@ impl<'a> World<'a> {
             domains: xen.domains.known().map(Vec::as_slice),
             topology: Topology::new(&xen.hypervisor.pcpus),
             open: OnceCell::new(),
+            saved: OnceCell::new(),
         }
     }
 
@@ -109,6 +120,30 @@ impl<'a> World<'a> {
             open
         };
         self.open.get_or_init(index).get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// Suspended guests whose memory relies on a path as a disk. A record that cannot be read hides which those are; its VM may still be told
+    /// by its domain.
+    pub(crate) fn saved_disks(&self, path: &str) -> &[SavedDisk<'a>] {
+        let index = || {
+            let mut saved: BTreeMap<&str, Vec<SavedDisk>> = BTreeMap::new();
+            for record in self.observed.records.vms.values().filter_map(Reading::known) {
+                let Some(of) = record.saved.as_ref().filter(|saved| saved.stage == SavedStage::Whole) else { continue };
+                for disk in &of.config.disks {
+                    let disk_of = SavedDisk { vm: record.uuid, name: &record.name, read_only: disk.read_only };
+                    saved.entry(&disk.path).or_default().push(disk_of);
+                }
+            }
+            saved
+        };
+        self.saved.get_or_init(index).get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// What stands on disk where an image is looked for.
+    pub(crate) fn image(&self, image: Uuid) -> Reading<ImageState> {
+        self.observed.images.get(&image).cloned().unwrap_or_else(|| {
+            Reading::unknown("ImageUnknown", format!("whether its memory is on disk (image {image}) is not known"))
+        })
     }
 
     /// Domains in a cpupool that are not being torn down.

@@ -104,8 +104,8 @@ fn a_suspended_guest_is_kept() {
     assert_snapshot!(stage.converge(), @"");
     assert_snapshot!(stage.status("vm/web"), @r"
     vm/web: ended: suspend
-      Ready False Suspended: its guest ended with `suspend`, which keeps its memory, and pinfold cannot resume it; resume it with `xl resume 1`, or end it with `xl destroy 1` to have it started anew
-      Stalled True Suspended: its guest ended with `suspend`, which keeps its memory, and pinfold cannot resume it; resume it with `xl resume 1`, or end it with `xl destroy 1` to have it started anew
+      Ready False Suspended: its guest suspended, and not for pinfold: another tool may be writing its memory (`xl save`); if none is, let it go on with `xl resume 1`, or end it with `xl destroy 1` to have it started anew
+      Stalled True Suspended: its guest suspended, and not for pinfold: another tool may be writing its memory (`xl save`); if none is, let it go on with `xl resume 1`, or end it with `xl destroy 1` to have it started anew
     ");
 }
 

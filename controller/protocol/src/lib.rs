@@ -9,11 +9,13 @@
 
 pub mod bounds;
 mod cpuset;
+mod image;
 mod memory;
 mod observation;
 mod request;
 
 pub use cpuset::{CpuSet, CpuSetError};
+pub use image::*;
 pub use memory::MemoryNeed;
 pub use observation::*;
 pub use request::*;
@@ -79,6 +81,9 @@ pub struct Order {
     pub locks: String,
     /// File that the worker writes its [`Outcome`] to (a new file, fsynced, then renamed), also when nobody reads its output any more.
     pub outcome: String,
+    /// Folder of the VMs' folders, where images of memory lie.
+    #[serde(default)]
+    pub storage: String,
     /// What to do.
     pub request: Request,
 }

@@ -1,7 +1,7 @@
 //! What can be done to a host: one [`Request`] is one `pinfold-xen do`, and a reader can audit the list in a minute.
 
-use crate::CpuSet;
 use crate::observation::{DomainKind, Mark, Sched};
+use crate::{CpuSet, ImageRef};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -51,6 +51,38 @@ pub enum Request {
         target: Target,
         /// What must hold before it runs.
         placement: Placement,
+    },
+    /// Writes a running guest's memory to an image. The domain is left as it then is: ended with `suspend`, everything of it still there. When
+    /// the image does not become whole, the guest goes on.
+    SaveDomain {
+        /// The domain.
+        target: Target,
+        /// The image to be; what an earlier try left of it is thrown away.
+        image: Uuid,
+    },
+    /// Lets a domain go on that ended with `suspend`, and whose image did not become whole.
+    ResumeDomain {
+        /// The domain.
+        target: Target,
+        /// The image that was being written; what there is of it is removed first.
+        image: Uuid,
+        /// What must hold before it runs.
+        placement: Placement,
+    },
+    /// Makes a domain from an image, verifies it, marks the image used, marks the domain ready, unpauses it.
+    RestoreDomain {
+        /// The domain, as the one was whose memory it is.
+        config: Box<DomainConfig>,
+        /// The image.
+        image: Uuid,
+    },
+    /// Takes an image away.
+    DiscardImage {
+        /// The image.
+        image: ImageRef,
+        /// A person has decided that it is not to be used: it is moved aside. Otherwise only what was used, or never became whole, is
+        /// removed.
+        unused: bool,
     },
     /// Moves a domain to another cpupool: pause, move, masks, scheduler parameters, read back, unpause (if it was running).
     MoveDomain {
@@ -288,10 +320,15 @@ impl Request {
                 .chain(shape.masks.iter().map(|masks| Lock::Vm(masks.target.uuid)))
                 .collect(),
             Self::RenameCpupool { .. } | Self::DestroyCpupool { .. } | Self::FeedPool0 { .. } => vec![Lock::Cpupools],
-            Self::CreateDomain(config) => vec![Lock::Memory, Lock::Vm(config.mark.uuid)],
+            Self::CreateDomain(config) | Self::RestoreDomain { config, .. } => {
+                vec![Lock::Memory, Lock::Vm(config.mark.uuid)]
+            }
+            Self::DiscardImage { image, .. } => vec![Lock::Vm(image.vm)],
             Self::ShutdownDomain { target }
             | Self::DestroyDomain { target }
             | Self::PauseDomain { target }
+            | Self::SaveDomain { target, .. }
+            | Self::ResumeDomain { target, .. }
             | Self::UnpauseDomain { target, .. }
             | Self::MoveDomain { target, .. }
             | Self::SetAffinity { target, .. }

@@ -62,7 +62,12 @@ impl World {
     }
 
     /// The hypercall: a paused domain that only has its UUID. Xen does not compare UUIDs.
-    pub(crate) fn xc_domain_create(&mut self, config: &DomainConfig, poolid: u32) -> Result<u32, Failure> {
+    pub(crate) fn xc_domain_create(
+        &mut self,
+        config: &DomainConfig,
+        poolid: u32,
+        restored: bool,
+    ) -> Result<u32, Failure> {
         if self.pools.get(&poolid).is_none_or(|pool| pool.cpus.is_empty()) {
             return Err(refused(
                 CREATE,
@@ -72,7 +77,8 @@ impl World {
             ));
         }
         let domid = self.take_domid();
-        let start = self.count_start(&config.name);
+        // A guest that goes on does not start.
+        let start = if restored { 0 } else { self.count_start(&config.name) };
         let domain = Domain {
             uuid: config.mark.uuid,
             ours: true,
@@ -89,7 +95,7 @@ impl World {
             disks: Vec::new(),
             nics: Vec::new(),
             cpu_time_ns: 0,
-            guest: Running { name: config.name.clone(), start, ..Running::default() },
+            guest: Running { name: config.name.clone(), start, suspensions: u32::from(restored), ..Running::default() },
         };
         self.domains.insert(domid, domain);
         Ok(domid)
@@ -138,7 +144,11 @@ fn populate(world: &mut World, domid: u32, config: &DomainConfig) -> Result<(), 
             "xc_dom_boot_mem_init: failed to claim memory for the domain",
         ));
     }
-    if let BootConfig::Kernel { kernel, ramdisk, .. } = &config.boot {
+    // The kernel of a guest that goes on is in its memory.
+    let restored = world.domain(CREATE, domid)?.guest.suspensions > 0;
+    if let BootConfig::Kernel { kernel, ramdisk, .. } = &config.boot
+        && !restored
+    {
         for path in std::iter::once(kernel).chain(ramdisk) {
             if !matches!(world.host.files.get(path), Some(File::File { .. })) {
                 return Err(refused(

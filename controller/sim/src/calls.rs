@@ -7,7 +7,10 @@ use crate::event::Event;
 use crate::fault::{CallName, Fault, Meanwhile, Point};
 use crate::world::World;
 use operation::Hypervisor;
-use protocol::{CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Failure, FailureKind, MemoryNeed, NicConfig, Sched};
+use protocol::{
+    CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Failure, FailureKind, ImageRef, ImageState, Mark, MemoryNeed,
+    NicConfig, Sched,
+};
 use uuid::Uuid;
 
 /// Looks at the world after every call.
@@ -131,9 +134,9 @@ impl<'a> Calls<'a> {
         Ok(())
     }
 
-    fn build(&mut self, config: &DomainConfig, poolid: u32) -> Result<u32, Failure> {
+    fn build(&mut self, config: &DomainConfig, poolid: u32, image: Option<ImageRef>) -> Result<u32, Failure> {
         self.world.check_config(config)?;
-        let domid = self.world.xc_domain_create(config, poolid)?;
+        let domid = self.world.xc_domain_create(config, poolid, image.is_some())?;
         self.pass(Some(Point::DomainCreated))?;
         for (step, point) in BUILD {
             if let Err(failure) = step(self.world, domid, config) {
@@ -145,6 +148,13 @@ impl<'a> Calls<'a> {
                 return Err(failure);
             }
             self.pass(Some(point))?;
+            if let Some(image) = image.filter(|_| point == Point::DomainBuilt) {
+                if let Err(failure) = self.world.restore_memory(domid, image) {
+                    self.tear_down(domid)?;
+                    return Err(failure);
+                }
+                self.pass(Some(Point::MemoryRestored))?;
+            }
         }
         Ok(domid)
     }
@@ -165,6 +175,19 @@ impl<'a> Calls<'a> {
         self.pass(Some(Point::DeviceEntered))?;
         let connected = connect(self.world);
         self.end(connected)
+    }
+
+    fn write_image(&mut self, domid: u32, mark: Mark, image: ImageRef) -> Result<(), Failure> {
+        self.world.begin_image(mark, image);
+        self.pass(Some(Point::ImageBegun))?;
+        let answered = self.world.suspend_guest(domid);
+        self.elapsed_ms += *answered.as_ref().unwrap_or(&GUEST_ACK_MS);
+        answered?;
+        self.pass(Some(Point::GuestSuspended))?;
+        self.world.fill_image(domid, image)?;
+        self.pass(Some(Point::ImageWritten))?;
+        self.world.finish_image(image);
+        Ok(())
     }
 
     fn tear_down(&mut self, domid: u32) -> Result<(), Failure> {
@@ -229,7 +252,7 @@ impl Hypervisor for Calls<'_> {
     fn create_domain(&mut self, config: &DomainConfig, poolid: u32) -> Result<u32, Failure> {
         self.begin(CallName::CreateDomain)?;
         self.elapsed_ms += self.world.host.latency.create_ms;
-        let built = self.build(config, poolid);
+        let built = self.build(config, poolid, None);
         if self.died { built } else { self.end(built) }
     }
 
@@ -257,6 +280,39 @@ impl Hypervisor for Calls<'_> {
             Err(_) => self.world.host.latency.call_ms,
         };
         self.end(answer.map(|_| ()))
+    }
+
+    fn image(&mut self, image: ImageRef) -> Result<ImageState, Failure> {
+        self.call(CallName::Image, |world| Ok(world.image_state(image)))
+    }
+
+    fn save_domain(&mut self, domid: u32, mark: Mark, image: ImageRef) -> Result<(), Failure> {
+        self.begin(CallName::SaveDomain)?;
+        self.elapsed_ms += self.world.host.latency.create_ms;
+        let saved = self.write_image(domid, mark, image);
+        if self.died { saved } else { self.end(saved) }
+    }
+
+    fn resume_domain(&mut self, domid: u32) -> Result<(), Failure> {
+        self.call(CallName::ResumeDomain, |world| world.domain_resume(domid))
+    }
+
+    fn restore_domain(&mut self, config: &DomainConfig, poolid: u32, image: ImageRef) -> Result<u32, Failure> {
+        self.begin(CallName::RestoreDomain)?;
+        self.elapsed_ms += self.world.host.latency.create_ms;
+        let built = self.build(config, poolid, Some(image));
+        if self.died { built } else { self.end(built) }
+    }
+
+    fn use_image(&mut self, image: ImageRef, by: Uuid) -> Result<(), Failure> {
+        self.call(CallName::UseImage, |world| world.use_image(image, by))
+    }
+
+    fn discard_image(&mut self, image: ImageRef, _keep: bool) -> Result<(), Failure> {
+        self.call(CallName::DiscardImage, |world| {
+            world.discard_image(image);
+            Ok(())
+        })
     }
 
     fn move_domain(&mut self, domid: u32, poolid: u32) -> Result<(), Failure> {

@@ -202,6 +202,8 @@ pub enum GuestRequest {
     Disks,
     /// Let go of a NIC.
     Nics,
+    /// Suspend.
+    Suspend,
 }
 
 /// An end that a guest makes by itself.

@@ -1,6 +1,5 @@
 //! Calls on domains that exist, as libxl and Xen treat them.
 
-use crate::console::Console;
 use crate::description::{ForeignDomain, GuestRequest};
 use crate::world::{DEFAULT_WEIGHT, Domain, Running, Store, Vcpu, World, errno, rc, refused};
 use protocol::{CpuSet, DeviceState, DomainDisk, Failure, FailureKind, Sched};
@@ -28,8 +27,13 @@ impl World {
         }
         domain.pauses -= 1;
         if domain.pauses == 0 && domain.guest.since_ms.is_none() {
-            domain.guest.since_ms = Some(now_ms);
-            self.print_start(domid);
+            domain.guest.since_ms = Some(now_ms.saturating_sub(domain.guest.ran_ms));
+            let guest = domain.guest.clone();
+            if guest.suspensions > 0 {
+                self.goes_on(&guest);
+            } else {
+                self.print_start(domid);
+            }
         }
         Ok(())
     }
@@ -250,9 +254,7 @@ impl World {
                 name: described.name.clone(),
                 since_ms: (!described.paused).then_some(self.now_ms),
                 start,
-                booted: false,
-                off_at_ms: None,
-                console: Console::default(),
+                ..Running::default()
             },
         };
         self.domains.insert(domid, domain);

@@ -205,6 +205,8 @@ pub enum Event {
     HostReboot,
     /// The host loses power and boots again.
     PowerLoss,
+    /// All images of memory lose their last bytes.
+    ImagesTorn,
     /// What the next operation meets.
     NextOperation(Fault),
 }
@@ -235,6 +237,10 @@ impl World {
             }
             Event::RemovalsStick { times } => {
                 self.stuck_removals = *times;
+                Ok(())
+            }
+            Event::ImagesTorn => {
+                self.images.values_mut().for_each(|image| image.torn = Some("it ends early".to_owned()));
                 Ok(())
             }
             Event::NextOperation(fault) => {

@@ -78,6 +78,14 @@ pub enum Point {
     StoreRemoved,
     /// Xen tears it down.
     DomainKilled,
+    /// The folder of an image is there, and the guest was not asked yet.
+    ImageBegun,
+    /// The guest has suspended.
+    GuestSuspended,
+    /// Its memory is written, and the folder has not its name yet.
+    ImageWritten,
+    /// A domain has the memory of an image.
+    MemoryRestored,
 }
 
 /// The calls of [`operation::Hypervisor`].
@@ -113,6 +121,12 @@ pub enum CallName {
     DetachNic,
     RenameDomain,
     MarkReady,
+    Image,
+    SaveDomain,
+    ResumeDomain,
+    RestoreDomain,
+    UseImage,
+    DiscardImage,
 }
 
 const fn refused() -> FailureKind {

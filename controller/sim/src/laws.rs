@@ -25,6 +25,9 @@ pub enum Broken {
     /// Two domains of one VM.
     #[error("domains {0} and {1} both have UUID {2}")]
     TwoDomains(u32, u32, Uuid),
+    /// A guest has gone on twice from the same memory: its disks are not what one of the two believes.
+    #[error("the memory of {0} has gone on twice")]
+    MemoryTwice(String),
     /// A foreign domain is not as it was.
     #[error("foreign domain {domid} was changed: {what}")]
     ForeignDomain {
@@ -45,6 +48,7 @@ pub enum Broken {
 pub fn after_call(before: &World, request: &Request, now: &World) -> Result<(), Broken> {
     law_of_cores(now, &allowed(before, request))?;
     foreign_untouched(before, now)?;
+    memory_goes_on_once(now)?;
     one_domain_per_uuid(now)
 }
 
@@ -78,7 +82,7 @@ pub fn allowed(before: &World, request: &Request) -> BTreeMap<Uuid, Vec<CpuSet>>
             };
             from.into_iter().chain(to).for_each(|poolid| also(*uuid, cpus(poolid)));
         }
-        Request::CreateDomain(config) => {
+        Request::CreateDomain(config) | Request::RestoreDomain { config, .. } => {
             let to = before.pools.values().find(|pool| pool.uuid.is_some() && pool.uuid == config.placement.cpupool);
             if let Some(pool) = to {
                 also(config.mark.uuid, pool.cpus.clone());
@@ -104,6 +108,11 @@ pub fn law_of_cores(world: &World, allowed: &BTreeMap<Uuid, Vec<CpuSet>>) -> Res
         }
     }
     Ok(())
+}
+
+/// No guest has gone on twice from the memory of one suspension.
+pub fn memory_goes_on_once(world: &World) -> Result<(), Broken> {
+    world.gone_on_twice.first().map_or(Ok(()), |which| Err(Broken::MemoryTwice(which.clone())))
 }
 
 /// No two domains that are not being torn down have one UUID.

@@ -4,9 +4,10 @@ use crate::console::Console;
 use crate::cpupool::MovingCpu;
 use crate::description::{Dom0, ForeignCpupool, ForeignDomain, HostFile};
 use crate::fault::Fault;
+use crate::image::Image;
 use protocol::{CpuSet, DomainKind, DomainState, Failure, FailureKind, Mark, Sched, ShutdownReason};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// Weight of a domain that nobody has given one (`CSCHED2_DEFAULT_WEIGHT`, xen/common/sched/credit2.c).
@@ -41,6 +42,15 @@ pub struct World {
     pub(crate) xenconsoled: bool,
     /// How often a domain was made with each name, over all boots.
     pub(crate) starts: BTreeMap<String, u32>,
+    /// Images of memory on dom0's disk.
+    #[serde(default)]
+    pub(crate) images: BTreeMap<Uuid, Image>,
+    /// Which suspended guests have gone on.
+    #[serde(default)]
+    pub(crate) gone_on: BTreeSet<String>,
+    /// Which of them did a second time.
+    #[serde(default)]
+    pub(crate) gone_on_twice: BTreeSet<String>,
     /// What the next operation meets.
     pub(crate) next_fault: Option<Fault>,
     /// How often xenstored has told its watchers that a domain came or went.
@@ -141,6 +151,12 @@ pub struct Running {
     pub start: u32,
     /// It answers requests.
     pub booted: bool,
+    /// How often it was suspended and has gone on since its start.
+    #[serde(default)]
+    pub suspensions: u32,
+    /// How long it had run when it was suspended, if it was built from an image.
+    #[serde(default)]
+    pub ran_ms: u64,
     /// When it will be off, once it has taken a request to power off.
     pub off_at_ms: Option<u64>,
     /// Its console.
@@ -168,6 +184,9 @@ impl World {
             xenstored: true,
             xenconsoled: true,
             starts: BTreeMap::new(),
+            images: BTreeMap::new(),
+            gone_on: BTreeSet::new(),
+            gone_on_twice: BTreeSet::new(),
             next_fault: None,
             wakes: 0,
         };

@@ -78,6 +78,7 @@ mod tests {
             operation: Uuid::nil(),
             locks: folder.path().display().to_string(),
             outcome: String::new(),
+            storage: String::new(),
             request,
         };
         let take = |order: &Order| take_within(order, |_| Duration::ZERO);

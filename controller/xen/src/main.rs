@@ -13,6 +13,7 @@
 
 mod config;
 mod hello;
+mod image;
 mod libxl;
 mod lock;
 mod observe;

@@ -55,7 +55,7 @@ fn carry_out(hello: &Hello, order: &Order) -> Work {
     let opened = check_protocol(order)
         .and_then(|()| hello::check(hello))
         .and_then(|()| lock::take(order))
-        .and_then(|locks| Ok((locks, Xen::open()?)));
+        .and_then(|locks| Ok((locks, Xen::open(&order.storage)?)));
     match opened {
         Ok((_locks, mut xen)) => {
             let result = operation::run(&mut xen, &order.request);

@@ -82,7 +82,7 @@ impl Server {
 
     fn reopen(&mut self) -> Result<&Open, Failure> {
         hello::check(&self.hello)?;
-        let open = Open { xen: Xen::open()?, watch: Watch::open(&DOMAINS)? };
+        let open = Open { xen: Xen::open("")?, watch: Watch::open(&DOMAINS)? };
         Ok(self.open.insert(open))
     }
 }

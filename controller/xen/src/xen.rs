@@ -1,12 +1,17 @@
 //! Xen through libxl, as operations see it.
 
 use crate::config::{disk_json, nic_json, not_understood, to_libxl};
+use crate::image::Images;
 use crate::libxl::{
     Bitmap, Control, Device, DomainConfig as LibxlConfig, Libxl, List, Physinfo, Store, c_text, create_cpupool, domain,
+    suspend,
 };
 use crate::observe;
 use operation::Hypervisor;
-use protocol::{CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Failure, FailureKind, NicConfig, Sched};
+use protocol::{
+    CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Failure, FailureKind, IMAGE_VERSION, ImageRef, ImageState, Mark,
+    NicConfig, SavedImage, Sched,
+};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -16,16 +21,18 @@ pub(crate) struct Xen {
     pub(crate) control: Control,
     pub(crate) store: Store,
     pub(crate) libxl: Libxl,
+    images: Images,
     /// How each domain was made, by domid.
     pub(crate) origins: RefCell<BTreeMap<u32, observe::Origin>>,
 }
 
 impl Xen {
-    /// Connects.
-    pub(crate) fn open() -> Result<Self, Failure> {
+    /// Connects. `storage` is the folder of the VMs' folders; who only looks at Xen needs none.
+    pub(crate) fn open(storage: &str) -> Result<Self, Failure> {
         let store = Store::open()?;
         let libxl = Libxl::open()?;
-        Ok(Self { control: Control::open(&libxl)?, store, libxl, origins: RefCell::default() })
+        let images = Images::below(storage);
+        Ok(Self { control: Control::open(&libxl)?, store, libxl, images, origins: RefCell::default() })
     }
 
     /// A configuration that libxl has understood whole.
@@ -131,6 +138,43 @@ impl Hypervisor for Xen {
 
     fn shutdown_domain(&mut self, domid: u32) -> Result<(), Failure> {
         self.libxl.domain_shutdown(domid)
+    }
+
+    fn image(&mut self, image: ImageRef) -> Result<ImageState, Failure> {
+        self.images.state(image)
+    }
+
+    fn save_domain(&mut self, domid: u32, mark: Mark, image: ImageRef) -> Result<(), Failure> {
+        let memory_kib =
+            List::domains(&self.libxl)?.iter().find(|info| info.domid == domid).map(|info| info.current_memkb);
+        let begun = self.images.begin(image, memory_kib.unwrap_or(0))?;
+        self.libxl.domain_suspend(domid, &begun.memory)?;
+        let saved = SavedImage {
+            version: IMAGE_VERSION,
+            image: image.image,
+            mark,
+            xen: self.libxl.version()?,
+            worker: env!("CARGO_PKG_VERSION").to_owned(),
+            bytes: 0,
+        };
+        self.images.finish(image, begun, &saved)
+    }
+
+    fn resume_domain(&mut self, domid: u32) -> Result<(), Failure> {
+        self.libxl.domain_resume(domid)
+    }
+
+    fn restore_domain(&mut self, config: &DomainConfig, poolid: u32, image: ImageRef) -> Result<u32, Failure> {
+        let memory = self.images.open(image)?;
+        suspend::restore(&self.libxl, self.libxl_config(config, poolid)?, &memory)
+    }
+
+    fn use_image(&mut self, image: ImageRef, by: Uuid) -> Result<(), Failure> {
+        self.images.mark_used(image, by)
+    }
+
+    fn discard_image(&mut self, image: ImageRef, keep: bool) -> Result<(), Failure> {
+        self.images.discard(image, keep)
     }
 
     fn move_domain(&mut self, domid: u32, poolid: u32) -> Result<(), Failure> {

@@ -64,7 +64,6 @@ fn wrong_type(place: &str, expected: &str, found: &str) -> Finding {
 fn not_yet(place: &str, found: &str) -> Option<&'static str> {
     match (place, found) {
         ("spec.type", "hvm") => Some("HVM guests are not handled by this version"),
-        ("spec.power", "suspended") => Some("suspended VMs are not handled by this version"),
         _ => None,
     }
 }

@@ -28,10 +28,12 @@ pub(crate) struct VirtualMachineSpec {
     #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     #[serde(rename = "type")]
     pub(crate) vm_type: VmType,
-    /// Whether it should run: `running`, `paused` (it has its memory and its devices, and none of its vCPUs runs) or `stopped`. A VM that
-    /// its guest switched off stays off until its manifest changes. Default: `running`.
+    /// Whether it should run: `running`, `paused` (it has its memory and its devices, and none of its vCPUs runs), `suspended` (its memory is
+    /// written to disk, and it goes on from there, also after a boot of the host) or `stopped`. A VM that its guest switched off stays off
+    /// until its manifest changes. Default: `running`.
     ///
-    /// Changing it: a paused guest runs again to be stopped, since it cannot hear. What takes a restart stays pending while it is paused.
+    /// Changing it: a paused guest runs again to be stopped or suspended, since it cannot hear. What takes a restart stays pending while it is
+    /// paused or suspended. Only what runs can be suspended, and to stop what is suspended takes an approval, since its memory is lost.
     #[schemars(extend("x-pinfold-effect" = Effect::Power))]
     #[serde(default)]
     pub(crate) power: Option<Power>,
@@ -115,6 +117,8 @@ pub(crate) enum Power {
     Running,
     /// The domain exists and none of its vCPUs runs.
     Paused,
+    /// No domain; the guest's memory lies on disk, and it goes on from there.
+    Suspended,
     /// No domain.
     Stopped,
 }
@@ -299,6 +303,7 @@ impl From<Power> for desired::Power {
         match power {
             Power::Running => Self::Running,
             Power::Paused => Self::Paused,
+            Power::Suspended => Self::Suspended,
             Power::Stopped => Self::Stopped,
         }
     }

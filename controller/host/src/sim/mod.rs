@@ -114,7 +114,8 @@ impl Host for SimHost {
             memory_reserve_kib: self.settings.memory_reserve_kib,
             toolstacks: Vec::new(),
         };
-        on_disk.with(&self.store, (now.at, self.watched.look(now)), xen, dom0, interest)
+        let images = on_disk.images(|image| Reading::Known(machine.world().image_state(image)));
+        on_disk.with(&self.store, (now.at, self.watched.look(now)), xen, dom0, images, interest)
     }
 
     fn start(&mut self, item: &Item) -> Result<(), StartError> {

@@ -12,6 +12,7 @@
 //! <state>/journal/                    for people
 //! <storage>/identity.json             the storage that this host used first: another one in its place is not an empty host
 //! <storage>/<uuid>/record.json        a VM; moves with the VM
+//! <storage>/<uuid>/state/             images of its memory, written by workers (`protocol::ImageRef`)
 //! <storage>/by-name/NAME              links for people
 //! <storage>/trash/<date>--<name>--<uuid>/
 //! ```
@@ -22,6 +23,7 @@
 mod disk;
 mod edit;
 mod identity;
+mod image;
 mod journal;
 mod memory;
 mod orders;

@@ -24,6 +24,8 @@ impl Default for Deadlines {
 fn deadline(request: &Request) -> Duration {
     Duration::from_secs(match request {
         Request::CreateDomain(_) | Request::DestroyDomain { .. } => 600,
+        // Twice the memory of a large guest at the speed of a slow disk; the guest itself has 60 s of it (libxl_internal.h).
+        Request::SaveDomain { .. } | Request::RestoreDomain { .. } => 3600,
         // Hotplug scripts have 40 s each (`LIBXL_HOTPLUG_TIMEOUT`, libxl_internal.h), guests 10 s.
         Request::ShutdownDomain { .. }
         | Request::AttachDisk { .. }
@@ -35,6 +37,8 @@ fn deadline(request: &Request) -> Duration {
         | Request::DestroyCpupool { .. }
         | Request::FeedPool0 { .. }
         | Request::PauseDomain { .. }
+        | Request::ResumeDomain { .. }
+        | Request::DiscardImage { .. }
         | Request::UnpauseDomain { .. }
         | Request::MoveDomain { .. }
         | Request::SetAffinity { .. }

@@ -82,7 +82,8 @@ impl Host for XenHost {
         paths.extend(interest.paths.iter().cloned());
         let mut dom0 = self.eyes.look(&paths);
         dom0.marks = self.children.marks(&operations::marked_paths(&on_disk.records, &interest.paths));
-        on_disk.with(&self.store, (now.at, self.watched.look(now)), xen, dom0, interest)
+        let images = on_disk.images(|image| self.store.image(image));
+        on_disk.with(&self.store, (now.at, self.watched.look(now)), xen, dom0, images, interest)
     }
 
     fn start(&mut self, item: &Item) -> Result<(), StartError> {

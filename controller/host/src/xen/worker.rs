@@ -157,6 +157,7 @@ fn line_of(store: &Store, order: &OrderFile, request: &Request) -> Result<String
         operation: order.id,
         locks: text(store.locks_path())?,
         outcome: text(store.outcome_path(order.id))?,
+        storage: text(store.place().storage.clone())?,
         request: request.clone(),
     };
     serde_json::to_string(&order).map_err(|error| died(error.to_string()))

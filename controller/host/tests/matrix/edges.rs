@@ -16,11 +16,13 @@ pub struct Edge {
 pub enum Drive {
     /// A commit of these manifests.
     Commit(fn() -> Vec<String>),
+    /// Another commit, once the host came to rest after a first one: where a state can only be reached from another.
+    Second(fn() -> Vec<String>, fn() -> Vec<String>),
     /// Something that happens on the host.
     Event(fn() -> Event),
 }
 
-use Drive::{Commit, Event as Happens};
+use Drive::{Commit, Event as Happens, Second};
 
 fn edge(name: &'static str, before: fn() -> Vec<String>, drive: Drive) -> Edge {
     Edge { name, before, drive }
@@ -28,6 +30,7 @@ fn edge(name: &'static str, before: fn() -> Vec<String>, drive: Drive) -> Edge {
 
 pub fn edges() -> Vec<Edge> {
     let mut edges = life();
+    edges.extend(stands_still());
     edges.extend(changes());
     edges.extend(places());
     edges.extend(ends());
@@ -53,6 +56,22 @@ fn life() -> Vec<Edge> {
             || vec![vm("v", "")],
             Commit(|| vec![vm("new", "formerly: [v]\n  power: stopped")]),
         ),
+    ]
+}
+
+fn stands_still() -> Vec<Edge> {
+    let suspended = || vec![vm("v", "power: suspended"), vm("w", "")];
+    let running = || vec![vm("v", ""), vm("w", "")];
+    vec![
+        edge("running to paused", || vec![vm("v", "")], Commit(|| vec![vm("v", "power: paused")])),
+        edge("paused to running", || vec![vm("v", "power: paused")], Commit(|| vec![vm("v", "")])),
+        edge("paused to stopped", || vec![vm("v", "power: paused")], Commit(|| vec![vm("v", "power: stopped")])),
+        edge("running to suspended", running, Commit(suspended)),
+        edge("paused to suspended", || vec![vm("v", "power: paused"), vm("w", "")], Commit(suspended)),
+        edge("suspended to running", running, Second(suspended, running)),
+        edge("suspended to paused", running, Second(suspended, || vec![vm("v", "power: paused"), vm("w", "")])),
+        edge("suspended to stopped", running, Second(suspended, || vec![vm("v", "power: stopped"), vm("w", "")])),
+        edge("suspended to gone", running, Second(suspended, || vec![vm("w", "")])),
     ]
 }
 

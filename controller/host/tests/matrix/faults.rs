@@ -145,8 +145,9 @@ fn host_resets(edge: &Edge) -> Vec<Played> {
             }
         };
         let played = play(edge, &mut |_| {}, &mut { reset }).how(format!("after pass {at}"));
-        // What a guest did just before the power went, nobody can know.
-        if matches!(edge.drive, Drive::Commit(_)) { played.same_end() } else { played }
+        // What a guest did just before the power went, nobody can know; and one that is built paused has never brought up its second vCPU.
+        let same = matches!(edge.drive, Drive::Commit(_)) && edge.name != "running to paused";
+        if same { played.same_end() } else { played }
     };
     (0..6).map(resets).collect()
 }

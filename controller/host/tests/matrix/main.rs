@@ -39,6 +39,16 @@ const NOT_PLAYED: &[(&str, &str, &str)] = &[
         "the worker is killed",
         "no domain is left to do anything with: the folder goes to the trash without a worker",
     ),
+    (
+        "suspended to stopped",
+        "the worker is killed",
+        "its memory is only thrown away by a person's approval: held without a worker; the planner's suspended tests approve it",
+    ),
+    (
+        "suspended to gone",
+        "the worker is killed",
+        "there is no domain: the folder goes to the trash, its memory with it, without a worker",
+    ),
     ("guest suspends itself", "the daemon is killed", "a suspended guest is left as it is: nothing is written"),
     ("guest suspends itself", "the worker is killed", "a suspended guest is left as it is: no worker runs"),
 ];
@@ -86,10 +96,14 @@ pub fn play(edge: &Edge, prepare: &mut dyn FnMut(&mut Stage), after_pass: &mut d
     let mut stage = Stage::new(host);
     stage.commit(desired(&(edge.before)()));
     stage.settle(SignedDuration::from_mins(10));
+    if let Drive::Second(first, _) = &edge.drive {
+        stage.commit(desired(&first()));
+        stage.settle(SignedDuration::from_mins(10));
+    }
     let (steps, points, deaths) = (stage.steps(), stage.machine.lock().unwrap().points(), stage.deaths);
     prepare(&mut stage);
     match &edge.drive {
-        Drive::Commit(after) => stage.commit(desired(&after())),
+        Drive::Commit(after) | Drive::Second(_, after) => stage.commit(desired(&after())),
         Drive::Event(event) => drop(stage.apply(&event())),
     }
     for pass in 0..8 {

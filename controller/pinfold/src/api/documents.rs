@@ -249,6 +249,7 @@ mod tests {
         let object = ObjectRef { kind: ObjectKind::VirtualMachine, name: "web".to_owned(), uuid: None };
         let web = ObjectView { object, power: "running".to_owned(), facts: Vec::new(), conditions: vec![ready] };
         let observed = Observed {
+            images: std::collections::BTreeMap::new(),
             version: planner::observed::INVENTORY_VERSION,
             host: "xen1".parse().unwrap(),
             pool_id: None,

@@ -8,7 +8,7 @@ use planner::observed::{AcceptedCommit, Dom0Facts, FileFact, HostShutdown, INVEN
 use planner::record::{Backoff, Grant, Records};
 use planner::toolstacks::OtherToolstack;
 use planner::{Disposition, Item, Plan, RecordEdit, Work, laws, plan};
-use protocol::{CpuSet, FailureKind, Reading, Request};
+use protocol::{CpuSet, FailureKind, ImageRef, ImageState, Reading, Request};
 use schema::desired::Desired;
 use sim::{Calls, Event, Fault, File, HostFile, World};
 use std::collections::BTreeMap;
@@ -134,6 +134,7 @@ impl Stage {
                 toolstacks: self.toolstacks.clone(),
             },
             records: self.records.clone(),
+            images: self.images(),
             operations: Vec::new(),
             accepted: Some(AcceptedCommit {
                 id: self.commit_id(),
@@ -143,6 +144,12 @@ impl Stage {
             }),
             host_shutdown: self.host_shutdown.clone(),
         }
+    }
+
+    fn images(&self) -> BTreeMap<Uuid, Reading<ImageState>> {
+        let named = self.records.vms.values().filter_map(Reading::known);
+        let named = named.filter_map(|record| Some(ImageRef { vm: record.uuid, image: record.saved.as_ref()?.image }));
+        named.map(|image| (image.image, Reading::Known(self.xen.image_state(image)))).collect()
     }
 
     pub fn plan(&self) -> Plan {
@@ -191,6 +198,7 @@ impl Stage {
             Work::Records => Ok(()),
         };
         sim::laws::one_domain_per_uuid(&self.xen).unwrap();
+        sim::laws::memory_goes_on_once(&self.xen).unwrap();
         match &result {
             Ok(()) => self.edit(&operation.on_success, ""),
             Err(message) => self.edit(&operation.on_failure, message),
@@ -230,7 +238,9 @@ impl Stage {
                     sets.push(hard[0].clone());
                 }
             }
-            Request::CreateDomain(config) if config.placement.cpupool.is_some() => {
+            Request::CreateDomain(config) | Request::RestoreDomain { config, .. }
+                if config.placement.cpupool.is_some() =>
+            {
                 allowed.insert(config.mark.uuid, vec![config.placement.hard[0].clone()]);
             }
             _ => {}

@@ -33,7 +33,7 @@ pub(crate) fn create(libxl: &Libxl, mut config: DomainConfig) -> Result<u32, Fai
 
 /// A failure of a call that takes back what it has done before it answers: what is then in `errno` comes from the taking back.
 /// That memory was lacking stands in the log, in the words of `strerror`.
-fn without_errno(failure: Failure) -> Failure {
+pub(super) fn without_errno(failure: Failure) -> Failure {
     let kind = match failure.kind {
         FailureKind::XenstoreLost => FailureKind::XenstoreLost,
         _ if failure.message.contains("Cannot allocate memory") => FailureKind::Memory,

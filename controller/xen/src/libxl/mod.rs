@@ -12,12 +12,14 @@ pub(crate) mod domain;
 mod list;
 mod log;
 mod store;
+pub(crate) mod suspend;
 
 pub(crate) use bitmap::Bitmap;
 pub(crate) use config::DomainConfig;
 pub(crate) use control::Control;
 pub(crate) use devices::Device;
 pub(crate) use domain::create_cpupool;
+use domain::without_errno;
 pub(crate) use list::{List, Physinfo, uuid_of};
 pub(crate) use store::{Store, Watch, xenstored_answers};
 
