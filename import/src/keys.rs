@@ -71,7 +71,6 @@ const KEYS: &[Key] = &[
     key("irqs", &[], PASSED, PASSED_NEXT),
     key("ioports", &[], PASSED, PASSED_NEXT),
     key("iomem", &[], PASSED, PASSED_NEXT),
-    key("cpus_soft", &[], "it is not read from here yet", "write the cores that it prefers to `spec.cpu.softPins`"),
     key("vnuma", &[], "pinfold shows a guest one NUMA node", LEAVE_OUT),
     key("claim_mode", ON, "pinfold always claims a domain's memory before it builds it", LEAVE_OUT),
     key("bootloader_args", &[], "GRUB for Xen takes no arguments", "put them into the guest's own GRUB configuration"),

@@ -1,6 +1,6 @@
-//! What other toolstacks say of a VM, as manifests: configurations of xl.
+//! What other toolstacks say of a VM, as manifests: configurations of xl, and domains that run.
 //!
-//! [`xl`] is the entry point. Pure: texts in, VMs and findings out. Nothing is executed, and no construct is dropped silently: what manifests cannot say is a finding
+//! [`xl`] and [`domains`] are the entry points. Pure: texts in, VMs and findings out. Nothing is executed, and no construct is dropped silently: what manifests cannot say is a finding
 //! with its line, why, and what to do.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -8,6 +8,7 @@
 mod cpus;
 mod devices;
 mod disk;
+mod domain;
 mod keys;
 mod names;
 mod report;
@@ -16,7 +17,7 @@ mod valid;
 mod xl;
 
 use names::Networks;
-use protocol::Pcpu;
+use protocol::{Domain, Observation, Pcpu};
 use schema::Finding;
 use schema::desired::{Network, Vm};
 use schema::units::Name;
@@ -72,6 +73,26 @@ pub fn xl(files: &[(String, String)], site: &Site) -> Imported {
         }
         taken.insert(vm.name.clone(), Some(file));
         imported.vms.push((file.clone(), vm));
+    }
+    imported.networks = networks.added();
+    imported
+}
+
+/// Turns domains that run into VMs, with their UUID and every MAC, so that each can be taken over as it is.
+pub fn domains(which: &[&Domain], observation: &Observation, site: &Site) -> Imported {
+    let mut networks = Networks::new(&site.networks);
+    let mut imported = Imported { vms: Vec::new(), networks: Vec::new(), findings: Vec::new() };
+    for domain in which {
+        let (vm, findings) = domain::vm(domain, observation, site, &mut networks);
+        imported.findings.extend(findings);
+        let Some(vm) = vm else { continue };
+        let others = imported.vms.iter().map(|(_, other): &(String, Vm)| &other.name);
+        if others.chain(&site.vms).any(|name| *name == vm.name) {
+            let finding = Finding::error("no-manifest", format!("there is a VM `{}` already", vm.name));
+            imported.findings.push(finding.help("`xl rename` the domain, or rename the VM"));
+            continue;
+        }
+        imported.vms.push((format!("domain {}", domain.domid), vm));
     }
     imported.networks = networks.added();
     imported

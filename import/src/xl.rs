@@ -5,9 +5,10 @@
 
 use crate::names::{self, Networks};
 use crate::report::{Sheet, Word};
+use crate::syntax::Setting;
 use crate::{Site, cpus, devices, keys};
 use schema::desired::{Boot, Cpu, Memory, Restart, Vcpus, Vm, VmType};
-use schema::units::{Name, Size};
+use schema::units::{Cores, Name, Size};
 use schema::{Finding, check};
 use std::collections::BTreeMap;
 
@@ -161,7 +162,8 @@ fn cpu(sheet: &mut Sheet<'_>, site: &Site) -> Cpu {
     let (weight, cap) = (share("cpu_weight", 1), share("cap", 0));
     let partition = partition(sheet, site);
     let pins = pins(sheet, site, partition.is_some());
-    Cpu { partition, pins, soft_pins: None, weight, cap }
+    let soft_pins = soft_pins(sheet, site, pins.as_ref());
+    Cpu { partition, pins, soft_pins, weight, cap }
 }
 
 fn partition(sheet: &mut Sheet<'_>, site: &Site) -> Option<Name> {
@@ -179,35 +181,53 @@ fn partition(sheet: &mut Sheet<'_>, site: &Site) -> Option<Name> {
     partition
 }
 
-fn pins(sheet: &mut Sheet<'_>, site: &Site, has_partition: bool) -> Option<schema::units::Cores> {
+fn pins(sheet: &mut Sheet<'_>, site: &Site, has_partition: bool) -> Option<Cores> {
     let setting = sheet.take("cpus")?;
+    if has_partition {
+        sheet.lost(&setting.bytes, "`cpus`", "a VM in a partition runs on all of its cores", "leave it out");
+        return None;
+    }
+    cores(sheet, site, &setting, "`cpus`", "spec.cpu.pins")
+}
+
+fn soft_pins(sheet: &mut Sheet<'_>, site: &Site, pins: Option<&Cores>) -> Option<Cores> {
+    let setting = sheet.take("cpus_soft")?;
+    let cores = cores(sheet, site, &setting, "`cpus_soft`", "spec.cpu.softPins")?;
+    if pins.is_some_and(|pins| !cores.is_subset(pins)) {
+        let next = "name cores of `cpus` only: the scheduler ignores the others";
+        sheet.lost(&setting.bytes, "`cpus_soft`", "it prefers cores on which `cpus` lets none of its vCPUs run", next);
+        return None;
+    }
+    Some(cores)
+}
+
+/// The cores of an affinity that all vCPUs share; `None` for all, and for what manifests cannot say.
+fn cores(sheet: &mut Sheet<'_>, site: &Site, setting: &Setting, what: &str, field: &str) -> Option<Cores> {
     let mut lost = |why: &str, next: &str| {
-        sheet.lost(&setting.bytes, "`cpus`", why, next);
+        sheet.lost(&setting.bytes, what, why, next);
         None
     };
-    if has_partition {
-        return lost("a VM in a partition runs on all of its cores", "leave it out");
-    }
     let words = setting.value.words();
     if words == ["all"] {
         return None;
     }
     let Some((first, others)) = words.split_first() else { return lost("it is empty", "leave it out") };
     let Some(pcpus) = &site.pcpus else {
+        let next = format!(
+            "give the host's facts with `--inventory FILE` (`pinfold inventory` writes them), or write `{field}`"
+        );
         return lost(
             "manifests name cores by socket and core, and without a host nobody knows where these pCPUs are",
-            "give the host's facts with `--inventory FILE` (`pinfold inventory` writes them), or write `spec.cpu.pins`",
+            &next,
         );
     };
     if others.iter().any(|other| other != first) {
-        return lost(
-            "each vCPU has pCPUs of its own here, and pins are for all of a VM's",
-            "write `spec.cpu.pins` with the cores of all",
-        );
+        let next = format!("write `{field}` with the cores of all");
+        return lost("each vCPU has pCPUs of its own here, and manifests name cores for all of a VM's", &next);
     }
     match cpus::parse(first, pcpus).and_then(|cpus| cpus::cores(&cpus, pcpus)) {
         Ok(cores) => Some(cores),
-        Err(why) => lost(&why, "write `spec.cpu.pins`"),
+        Err(why) => lost(&why, &format!("write `{field}`")),
     }
 }
 
@@ -314,9 +334,16 @@ fn restart(sheet: &mut Sheet<'_>) -> Restart {
     if let Some(watchdog) = sheet.word("on_watchdog").filter(|watchdog| watchdog.text != crash) {
         sheet.lost(&watchdog.bytes, "`on_watchdog`", "pinfold treats a watchdog as a crash", "leave it out");
     }
-    match (poweroff.as_str(), crash.as_str()) {
+    restart_of(&poweroff, &crash)
+}
+
+/// `spec.restart` for what `on_poweroff` and `on_crash` say.
+pub(crate) fn restart_of(poweroff: &str, crash: &str) -> Restart {
+    match (poweroff, crash) {
         ("restart", _) => Restart::Always,
-        (_, "restart" | "coredump-restart" | "rename-restart") => Restart::OnFailure,
+        (_, "restart" | "coredump-restart" | "coredump_restart" | "rename-restart" | "restart_rename") => {
+            Restart::OnFailure
+        }
         _ => Restart::Never,
     }
 }

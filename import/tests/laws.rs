@@ -9,7 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use schema::desired::{Boot, Cpu, Disk, Memory, Nic, Restart, Vcpus, Vm, VmType};
-use schema::units::{Core, Mac, Size};
+use schema::units::{Core, Cores, Mac, Size};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -23,13 +23,14 @@ fn cpu() -> impl Strategy<Value = Cpu> {
         Just((Some("oracle-a".parse().unwrap()), None)),
         cores().prop_map(|cores| (None, Some(cores.into_iter().map(|core| Core { socket: 0, core }).collect()))),
     ];
-    (placed, option::of(1_u16..), option::of(0_u16..=100)).prop_map(|((partition, pins), weight, cap)| Cpu {
-        partition,
-        pins,
-        soft_pins: None,
-        weight,
-        cap,
-    })
+    (placed, any::<bool>(), option::of(1_u16..), option::of(0_u16..=100)).prop_map(
+        |((partition, pins), prefers, weight, cap)| {
+            let pins: Option<Cores> = pins;
+            // Of those that it is limited to.
+            let soft_pins = pins.iter().flatten().next().filter(|_| prefers).map(|core| Cores::from([*core]));
+            Cpu { partition, pins, soft_pins, weight, cap }
+        },
+    )
 }
 
 fn boot() -> impl Strategy<Value = Boot> {
@@ -134,6 +135,7 @@ fn as_xl(vm: &Vm) -> String {
         pins.iter().map(|core| format!("{}-{}", core.core * 2, core.core * 2 + 1)).collect::<Vec<_>>().join(",")
     };
     word("cpus", vm.cpu.pins.as_ref().map(threads));
+    word("cpus_soft", vm.cpu.soft_pins.as_ref().map(threads));
     match &vm.boot {
         Boot::Kernel { kernel, ramdisk, cmdline } => {
             word("kernel", Some(kernel.clone()));

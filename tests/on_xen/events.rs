@@ -2,7 +2,7 @@
 
 use crate::player::Player;
 use anyhow::{Result, bail, ensure};
-use protocol::{DomainKind, ShutdownReason};
+use protocol::{DomainKind, ShutdownReason, Toolstack};
 use sim::{Event, File, ForeignDomain, HostFile};
 use std::fmt::Write as _;
 
@@ -107,7 +107,8 @@ fn guest_ends(player: &Player, domain: &str, how: ShutdownReason) -> Result<()> 
 /// Somebody makes a domain: with the lab's own kernel, so that it lives.
 fn create(player: &Player, domain: &ForeignDomain) -> Result<()> {
     ensure!(!domain.autostart, "nothing in the lab makes a domain at each boot");
-    ensure!(domain.disks.is_empty() && domain.uuid.is_none(), "not made real: {domain:?}");
+    let is_plain = domain.disks.is_empty() && domain.nics.is_empty() && domain.boot.is_none();
+    ensure!(is_plain && domain.toolstack == Some(Toolstack::Xl), "not made real: {domain:?}");
     let kind = match domain.kind {
         DomainKind::Pv => "pv",
         DomainKind::Pvh => "pvh",
@@ -123,8 +124,17 @@ fn create(player: &Player, domain: &ForeignDomain) -> Result<()> {
         domain.weight,
         domain.cap,
     );
+    if let Some(uuid) = domain.uuid {
+        let _ = writeln!(config, "uuid='{uuid}'");
+    }
+    if domain.restarts_after_crash {
+        let _ = writeln!(config, "on_crash='restart'");
+    }
     if let Some(hard) = &domain.hard {
         let _ = writeln!(config, "cpus='{hard}'");
+    }
+    if let Some(soft) = &domain.soft {
+        let _ = writeln!(config, "cpus_soft='{soft}'");
     }
     player.rig.write(&format!("/srv/{name}.cfg"), &config)?;
     let paused = if domain.paused { "-p" } else { "" };

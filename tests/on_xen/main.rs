@@ -2,6 +2,7 @@
 //!
 //! A boot is most of a test's time, so each test is one boot and everything that can be seen in it.
 
+mod adoption;
 mod console;
 mod disk;
 mod dom0;

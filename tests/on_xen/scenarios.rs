@@ -38,6 +38,7 @@ plays!(
     partitions_in_a_circle,
     paused,
     suspended,
+    taken_over,
     three_partitions,
     trash_restore,
     vm_moves,

@@ -344,6 +344,7 @@ fn verb(request: &Request) -> &'static str {
         Request::AttachNic { .. } => "attach NIC",
         Request::DetachNic { .. } => "detach NIC",
         Request::RenameDomain { .. } => "rename domain",
+        Request::ClaimDomain { .. } => "claim domain",
     }
 }
 

@@ -168,6 +168,8 @@ mod tests {
             nics: (0..nics).map(|devid| DomainNic { devid, mac: String::new(), bridge: None, state }).collect(),
             cpu_time_ns: 0,
             console: None,
+            stored: None,
+            toolstack: None,
         }
     }
 

@@ -113,4 +113,10 @@ pub trait Hypervisor {
 
     /// Writes `pinfold/ready` below the domain's xenstore home.
     fn mark_ready(&mut self, domid: u32) -> Result<(), Failure>;
+
+    /// Ends the process of `xl` that watches a domain; the guest does not notice. Fails when another toolstack does, or when it is not certain which process it is.
+    fn stop_monitor(&mut self, domid: u32) -> Result<(), Failure>;
+
+    /// Marks a domain that exists as ours, and ready: all of it or, to whoever looks, nothing.
+    fn claim_domain(&mut self, domid: u32, mark: Mark) -> Result<(), Failure>;
 }

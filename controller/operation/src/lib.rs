@@ -10,6 +10,7 @@
 //!   cpupool as it was before the operation, or as it is after it.
 //! - Nothing is unpaused whose cpupool, masks and scheduler parameters were not read back as asked.
 
+mod claim;
 mod cpupool;
 mod create;
 mod devices;
@@ -55,5 +56,6 @@ pub fn run(hypervisor: &mut dyn Hypervisor, request: &Request) -> Result<Done, F
         Request::AttachNic { target, nic } => devices::attach_nic(hypervisor, *target, nic),
         Request::DetachNic { target, devid } => devices::detach_nic(hypervisor, *target, *devid),
         Request::RenameDomain { target, name } => domain::rename(hypervisor, *target, name),
+        Request::ClaimDomain { target, mark } => claim::run(hypervisor, *target, *mark),
     }
 }

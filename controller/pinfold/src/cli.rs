@@ -44,6 +44,8 @@ pub enum Command {
     Validate(Validate),
     /// Turns what other toolstacks configure into manifests.
     Import(Import),
+    /// Writes manifests for domains that run and are not pinfold's, each with its UUID and every MAC.
+    Adopt(Adopt),
     /// Says what would happen, what would not, and why.
     Plan(Plan),
     /// Prints everything that planning looks at, as JSON: host, domains, cpupools, records, operations.
@@ -162,6 +164,20 @@ pub struct ImportXl {
     /// Where to, and what for.
     #[command(flatten)]
     pub destination: Destination,
+}
+
+/// `pinfold adopt`.
+#[derive(Debug, Args)]
+pub struct Adopt {
+    /// Domains by name or number; all that are not pinfold's unless given.
+    #[arg(value_name = "DOMAIN")]
+    pub domains: Vec<String>,
+    /// Where to, and what for.
+    #[command(flatten)]
+    pub destination: Destination,
+    /// Where to ask, without `--inventory`.
+    #[command(flatten)]
+    pub socket: Socket,
 }
 
 /// Where manifests go that pinfold writes, and what they are made for.

@@ -39,6 +39,8 @@ pub(crate) fn domain(domid: u32, state: DomainState, console: Option<&str>, read
         nics: Vec::new(),
         cpu_time_ns: 0,
         console: console.map(str::to_owned),
+        stored: None,
+        toolstack: None,
     }
 }
 

@@ -139,7 +139,8 @@ fn request_claims(world: &World, request: &Request) -> Vec<Claim> {
         | Request::DetachDisk { .. }
         | Request::AttachNic { .. }
         | Request::DetachNic { .. }
-        | Request::RenameDomain { .. } => {}
+        | Request::RenameDomain { .. }
+        | Request::ClaimDomain { .. } => {}
     }
     claims
 }

@@ -2,9 +2,13 @@
 //!
 //! What needs a host that moves (converges, the law of cores after every hypercall) is tested where the simulator is in reach.
 
+mod release;
+
+pub use release::release_before_claim;
+
 use crate::record::Records;
 use crate::{Disposition, Item, ObjectKind, Observed, Plan, RecordEdit, Work, plan};
-use protocol::{Domain, DomainState, Observation, Reading, Request};
+use protocol::{Domain, Observation, Reading, Request, Target};
 use schema::desired::Desired;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -180,11 +184,12 @@ fn touched(request: &Request) -> (Vec<Uuid>, Vec<Uuid>) {
         | Request::DetachDisk { target, .. }
         | Request::AttachNic { target, .. }
         | Request::DetachNic { target, .. }
-        | Request::RenameDomain { target, .. } => (vec![target.uuid], Vec::new()),
+        | Request::RenameDomain { target, .. }
+        | Request::ClaimDomain { target, .. } => (vec![target.uuid], Vec::new()),
     }
 }
 
-/// No request names a domain that bears neither our mark nor a record, or a mark of another Pool; nor a cpupool that is neither recorded nor about to be.
+/// No request names a domain that bears neither our mark nor a record, or a mark of another Pool, but for a claim that a person approved; nor a cpupool that is neither recorded nor about to be.
 pub fn foreign_untouched(observed: &Observed, plan: &Plan) -> Result<(), Broken> {
     let Some(xen) = observed.xen.known() else { return Ok(()) };
     let records = &observed.records;
@@ -195,6 +200,10 @@ pub fn foreign_untouched(observed: &Observed, plan: &Plan) -> Result<(), Broken>
     let domains: BTreeSet<Uuid> =
         xen.domains.known().into_iter().flatten().filter(foreign).map(|domain| domain.uuid).collect();
     for (item, request) in requests(plan) {
+        if let Request::ClaimDomain { target, .. } = request {
+            claimed(observed, item, *target)?;
+            continue;
+        }
         let (touched_domains, touched_pools) = touched(request);
         if let Some(uuid) = touched_domains.iter().find(|uuid| domains.contains(*uuid)) {
             return broken("foreign untouched", format!("{} touches foreign domain {uuid}", item.object));
@@ -205,6 +214,22 @@ pub fn foreign_untouched(observed: &Observed, plan: &Plan) -> Result<(), Broken>
         }
     }
     Ok(())
+}
+
+/// A claim follows on an approval of this very item, or goes on where one that was approved for this domain died. What another Pool marked stays its own.
+fn claimed(observed: &Observed, item: &Item, target: Target) -> Result<(), Broken> {
+    let edits = item.operation.iter().flat_map(|operation| &operation.before);
+    let approved = edits.into_iter().any(|edit| *edit == RecordEdit::UseApproval(item.id.clone()))
+        && observed.records.approvals.contains_key(&item.id);
+    let record = observed.records.vms.get(&target.uuid).and_then(Reading::known);
+    let goes_on =
+        record.and_then(|record| record.here.claiming.as_ref()).is_some_and(|claim| claim.domid == target.domid);
+    let domains = observed.xen.known().and_then(|xen| xen.domains.known()).into_iter().flatten();
+    let marked = domains.filter(|domain| domain.domid == target.domid).any(|domain| domain.mark.is_some());
+    if (approved || goes_on) && !marked {
+        return Ok(());
+    }
+    broken("foreign untouched", format!("{} claims domain {} although nobody approved it", item.object, target.domid))
 }
 
 /// Nothing destructive, and nothing that might come into being twice, follows from what is unknown.
@@ -253,93 +278,6 @@ fn unknown_behind(records: &Records, xen: &Observation, item: &Item, work: &Work
         _ => false,
     };
     (placed && xen.cpupools.known().is_none()).then_some("cpupools are unknown")
-}
-
-/// Whoever claims something claims what nobody else has: no second live domain, no disk or MAC of another, no pCPU of another pool, no more memory than is free.
-pub fn release_before_claim(observed: &Observed, plan: &Plan) -> Result<(), Broken> {
-    let law = "release before claim";
-    let Some(xen) = observed.xen.known() else { return Ok(()) };
-    let mut creates = 0;
-    for (item, request) in requests(plan) {
-        match request {
-            Request::CreateDomain(config) | Request::RestoreDomain { config, .. } => {
-                creates += 1;
-                for domain in xen.domains.known().into_iter().flatten() {
-                    // What a restore built, and did not end.
-                    if !domain.ready && domain.mark == Some(config.mark) {
-                        continue;
-                    }
-                    if domain.uuid == config.mark.uuid {
-                        return broken(
-                            law,
-                            format!("{} is created while domain {} has its UUID", item.object, domain.domid),
-                        );
-                    }
-                    if domain.state != DomainState::Dying && domain.name.as_deref() == Some(&config.name) {
-                        return broken(
-                            law,
-                            format!("{} is created while domain {} has its name", item.object, domain.domid),
-                        );
-                    }
-                    for disk in &config.disks {
-                        if domain
-                            .disks
-                            .iter()
-                            .any(|theirs| theirs.path == disk.path && !(theirs.read_only && disk.read_only))
-                        {
-                            return broken(
-                                law,
-                                format!(
-                                    "{} is created while domain {} has {} open",
-                                    item.object, domain.domid, disk.path
-                                ),
-                            );
-                        }
-                    }
-                    for nic in &config.nics {
-                        if domain.nics.iter().any(|theirs| theirs.mac == nic.mac) {
-                            return broken(
-                                law,
-                                format!("{} is created while domain {} has MAC {}", item.object, domain.domid, nic.mac),
-                            );
-                        }
-                    }
-                }
-                if config.memory_kib + config.memory_reserve_kib > xen.hypervisor.memory_free_kib {
-                    return broken(law, format!("{} is created with more memory than is free", item.object));
-                }
-            }
-            Request::AttachDisk { target, disk } => {
-                let mut others = xen.domains.known().into_iter().flatten().filter(|domain| domain.uuid != target.uuid);
-                let clash = |domain: &&Domain| {
-                    domain.disks.iter().any(|theirs| theirs.path == disk.path && !(theirs.read_only && disk.read_only))
-                };
-                if let Some(domain) = others.find(clash) {
-                    let message =
-                        format!("{} gets {} while domain {} has it open", item.object, disk.path, domain.domid);
-                    return broken(law, message);
-                }
-            }
-            Request::ShapeCpupool(shape) => {
-                let others = xen
-                    .cpupools
-                    .known()
-                    .into_iter()
-                    .flatten()
-                    .filter(|pool| pool.poolid != 0 && pool.uuid != Some(shape.uuid));
-                for pool in others {
-                    if !pool.cpus.is_disjoint(&shape.add.union(&shape.take)) {
-                        return broken(law, format!("{} takes pCPUs of cpupool {}", item.object, pool.poolid));
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    if creates > 1 {
-        return broken(law, "two domains are built at a time");
-    }
-    Ok(())
 }
 
 /// pCPU 0 and the last pCPU stay in Pool-0, and no domain there is left without one.

@@ -185,7 +185,7 @@ fn unplaced(planning: &mut Planning, domain: &Domain, problem: Problem, vcpus: u
     false
 }
 
-fn mask_change(world: &World, which: &str, old: &CpuSet, new: &CpuSet) -> Change {
+pub(crate) fn mask_change(world: &World, which: &str, old: &CpuSet, new: &CpuSet) -> Change {
     Change {
         field: which.to_owned(),
         old: Some(world.topology.mask_text(old)),
@@ -259,7 +259,7 @@ fn note(planning: &mut Planning, before: usize) {
         .backoff
         .clone()
         .filter(|last| !steps.is_empty() || (last.reason == CRASH_LOOP && last.input == *input));
-    let here = Here { ended: None, backoff, ..record.here.clone() };
+    let here = Here { ended: None, backoff, claiming: None, ..record.here.clone() };
     // A worker may have died after it renamed the domain: then no step is left that would record the name.
     let name = if steps.is_empty() { planning.subject.name.clone() } else { next.name.clone() };
     let next = VmRecord { name, wanted, off_by_guest: None, here, ..next };
@@ -281,7 +281,7 @@ fn note(planning: &mut Planning, before: usize) {
 fn is_noted(planning: &Planning, record: &VmRecord) -> bool {
     let VmRecord { version: _, pool_id: _, uuid: _, name, defaults, wanted, manifest, off_by_guest, saved: _, here } =
         record;
-    let Here { host: _, intent: _, ended, stopping: _, backoff, asked: _ } = here;
+    let Here { host: _, intent: _, ended, stopping: _, backoff, asked: _, claiming } = here;
     let subject = planning.subject;
     *name == subject.name
         && *defaults == subject.defaults
@@ -290,4 +290,5 @@ fn is_noted(planning: &Planning, record: &VmRecord) -> bool {
         && off_by_guest.is_none()
         && ended.is_none()
         && backoff.is_none()
+        && claiming.is_none()
 }

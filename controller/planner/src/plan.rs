@@ -135,6 +135,8 @@ pub enum Action {
     Restore,
     /// Its folder in the trash is taken away for good.
     Purge,
+    /// A domain that another toolstack made becomes its domain.
+    Claim,
 }
 
 /// What an item means for the guest.

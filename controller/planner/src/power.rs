@@ -99,6 +99,7 @@ pub(crate) fn rest(planning: &mut Planning, by_guest: bool) {
         stopping: None,
         backoff: None,
         asked: None,
+        claiming: None,
     };
     let off_by_guest = base.off_by_guest.clone().filter(|_| by_guest);
     let next = VmRecord { name: planning.subject.name.clone(), off_by_guest, here, ..base };

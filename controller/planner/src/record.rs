@@ -70,12 +70,24 @@ pub struct Here {
     /// What the guest of the current domain was asked for since it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Requests>,
+    /// A domain of another toolstack that a person allowed to take over, until it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claiming: Option<Box<Claiming>>,
+}
+
+/// A claim under way. Not an [`Intent`] yet: a domain without a mark is ours by its intent, and would count as wreckage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claiming {
+    /// The domain that was looked at.
+    pub domid: u32,
+    /// What its record says of it once it is ours; also in its mark.
+    pub intent: Intent,
 }
 
 impl Here {
     /// A host that has done nothing with the VM yet.
     pub fn fresh(host: Name) -> Self {
-        Self { host, intent: None, ended: None, stopping: None, backoff: None, asked: None }
+        Self { host, intent: None, ended: None, stopping: None, backoff: None, asked: None, claiming: None }
     }
 }
 

@@ -80,7 +80,7 @@ fn symbol(action: Action) -> &'static str {
     match action {
         Action::Create | Action::Start | Action::Resume => "+",
         Action::Stop | Action::Suspend | Action::Discard | Action::CleanUp | Action::Delete | Action::Purge => "-",
-        Action::Change | Action::Repair | Action::Rename | Action::Settle | Action::Restore => "~",
+        Action::Change | Action::Repair | Action::Rename | Action::Settle | Action::Restore | Action::Claim => "~",
     }
 }
 
@@ -101,6 +101,7 @@ pub fn doing(action: Action) -> &'static str {
         Action::Settle => "settle",
         Action::Restore => "restore",
         Action::Purge => "purge",
+        Action::Claim => "claim",
     }
 }
 

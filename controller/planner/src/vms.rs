@@ -11,7 +11,7 @@ use crate::status::{Report, STATE_UNWRITABLE, unwritten};
 use crate::subjects::Subject;
 use crate::world::World;
 use crate::{
-    Action, Cause, Effect, Operation, RecordEdit, guest_ends, host_shutdown, live, power, stop, suspend, trash,
+    Action, Cause, Effect, Operation, RecordEdit, claim, guest_ends, host_shutdown, live, power, stop, suspend, trash,
 };
 use protocol::{Domain, DomainState, Reading, Request, ShutdownReason, Target};
 
@@ -85,6 +85,7 @@ impl<'w> Planning<'_, 'w> {
             return trash::plan_restore(self, folder, trashed);
         }
         match self.subject.domains.as_slice() {
+            [] if claim::plan(self) => {}
             [] => power::plan_absent(self, budget),
             &[domain] => self.plan_one(domain),
             domains => self.plan_several(domains),
@@ -99,6 +100,9 @@ impl<'w> Planning<'_, 'w> {
             if !suspend::plan_unfinished(self, domain) {
                 self.clean_up(domain);
             }
+            return;
+        }
+        if claim::settle(self, domain) {
             return;
         }
         match domain.state {

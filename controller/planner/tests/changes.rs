@@ -287,7 +287,7 @@ fn identity_and_disks_of_others_are_not_taken() {
     let mut stage = Stage::new(&(base("") + &vm("web", "") + &vm("db", &disk("/srv/a.img"))));
     let domain = |name: &str| serde_json::json!({"name": name, "kind": "pv", "vcpus": 1, "memory-kib": 65536, "disks": ["/srv/a.img"]});
     stage.event(&Event::Create {
-        domain: serde_json::from_value::<ForeignDomain>(domain("web")).unwrap(),
+        domain: serde_json::from_value::<Box<ForeignDomain>>(domain("web")).unwrap(),
         raced: false,
     });
     assert_snapshot!(stage.converge(), @r"

@@ -25,7 +25,7 @@ fn stage(more: &str) -> Stage {
 /// A foreign domain in Pool-0, pinned.
 fn foreign(name: &str, hard: &str) -> Event {
     let domain = serde_json::json!({"name": name, "kind": "pv", "vcpus": 1, "memory-kib": 65536, "hard": hard});
-    Event::Create { domain: serde_json::from_value::<ForeignDomain>(domain).unwrap(), raced: false }
+    Event::Create { domain: serde_json::from_value::<Box<ForeignDomain>>(domain).unwrap(), raced: false }
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn busy() -> Stage {
     let mut stage = Stage::on(host, &text);
     stage.converge();
     stage.event(&Event::GuestEnds { domain: "own-will".to_owned(), how: ShutdownReason::Poweroff });
-    let foreign: ForeignDomain = serde_json::from_value(serde_json::json!({"name": "foreign"})).unwrap();
+    let foreign: Box<ForeignDomain> = serde_json::from_value(serde_json::json!({"name": "foreign"})).unwrap();
     stage.event(&Event::Create { domain: foreign, raced: false });
     stage.converge();
     stage

@@ -13,6 +13,7 @@ mod image;
 mod memory;
 mod observation;
 mod request;
+mod stored;
 
 pub use cpuset::{CpuSet, CpuSetError};
 pub use image::*;
@@ -20,6 +21,7 @@ pub use memory::MemoryNeed;
 pub use observation::*;
 pub use request::*;
 use serde::{Deserialize, Serialize};
+pub use stored::{Stored, Toolstack};
 use uuid::Uuid;
 
 /// Version of these messages. Both sides must have the same.

@@ -3,6 +3,7 @@
 //! [`Reading`] keeps *absent* (a known list without it) apart from *unknown* (the list could not be read, or contradicts itself).
 
 use crate::CpuSet;
+use crate::stored::{Stored, Toolstack};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -163,6 +164,12 @@ pub struct Domain {
     /// libxl.h:1979). `None` when it has none, or none yet, and for domains without our mark, which are not asked.
     #[serde(default)]
     pub console: Option<String>,
+    /// What libxl keeps of how it was made; only for domains without our mark. `None` when libxl did not make it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Box<Stored>>,
+    /// Another toolstack that acts on its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toolstack: Option<Toolstack>,
 }
 
 /// How a domain is virtualised.

@@ -159,6 +159,13 @@ pub enum Request {
         /// Its new name.
         name: String,
     },
+    /// Makes a domain ours that another toolstack made: ends the process of `xl` that watches it, then marks it. Its guest does not notice.
+    ClaimDomain {
+        /// The domain.
+        target: Target,
+        /// The mark that it gets.
+        mark: Mark,
+    },
 }
 
 /// A domain that must be this one and no other.
@@ -339,7 +346,8 @@ impl Request {
             | Self::DetachDisk { target, .. }
             | Self::AttachNic { target, .. }
             | Self::DetachNic { target, .. }
-            | Self::RenameDomain { target, .. } => vec![Lock::Vm(target.uuid)],
+            | Self::RenameDomain { target, .. }
+            | Self::ClaimDomain { target, .. } => vec![Lock::Vm(target.uuid)],
         };
         locks.sort();
         locks.dedup();

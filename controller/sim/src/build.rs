@@ -96,6 +96,8 @@ impl World {
             nics: Vec::new(),
             cpu_time_ns: 0,
             guest: Running { name: config.name.clone(), start, suspensions: u32::from(restored), ..Running::default() },
+            stored: None,
+            toolstack: None,
         };
         self.domains.insert(domid, domain);
         Ok(domid)

@@ -369,6 +369,14 @@ impl Hypervisor for Calls<'_> {
     fn mark_ready(&mut self, domid: u32) -> Result<(), Failure> {
         self.call(CallName::MarkReady, |world| world.domain_mark_ready(domid))
     }
+
+    fn stop_monitor(&mut self, domid: u32) -> Result<(), Failure> {
+        self.call(CallName::StopMonitor, |world| world.monitor_stop(domid))
+    }
+
+    fn claim_domain(&mut self, domid: u32, mark: Mark) -> Result<(), Failure> {
+        self.call(CallName::ClaimDomain, |world| world.domain_claim(domid, mark))
+    }
 }
 
 fn worker_died() -> Failure {

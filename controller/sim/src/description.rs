@@ -1,6 +1,6 @@
 //! What a simulated host is made of, as a scenario describes it. Sizes are KiB, times are milliseconds.
 
-use protocol::{CpuSet, DomainKind, Pcpu, ShutdownReason};
+use protocol::{BootConfig, CpuSet, DomainKind, DomainNic, Pcpu, ShutdownReason, Toolstack};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -151,6 +151,9 @@ pub struct ForeignDomain {
     /// Hard affinity of every vCPU; all pCPUs when not given.
     #[serde(default)]
     pub hard: Option<CpuSet>,
+    /// Soft affinity of each vCPU; no preference when not given.
+    #[serde(default)]
+    pub soft: Option<CpuSet>,
     /// Weight.
     #[serde(default = "default_weight")]
     pub weight: u16,
@@ -160,6 +163,18 @@ pub struct ForeignDomain {
     /// Files and devices that it writes to.
     #[serde(default)]
     pub disks: Vec<String>,
+    /// NICs.
+    #[serde(default)]
+    pub nics: Vec<DomainNic>,
+    /// What it booted; the lab's kernel when not given.
+    #[serde(default)]
+    pub boot: Option<BootConfig>,
+    /// Whether its toolstack makes it again after a crash. After a reboot it does.
+    #[serde(default)]
+    pub restarts_after_crash: bool,
+    /// Who acts on its end: `xl`'s own process, as after any `xl create`.
+    #[serde(default = "xl")]
+    pub toolstack: Option<Toolstack>,
     /// Whether it is paused.
     #[serde(default)]
     pub paused: bool,
@@ -328,6 +343,11 @@ const fn default_weight() -> u16 {
 
 const fn one() -> u32 {
     1
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "serde wants the field's own type")]
+const fn xl() -> Option<Toolstack> {
+    Some(Toolstack::Xl)
 }
 
 const fn yes() -> bool {

@@ -2,7 +2,9 @@
 
 use crate::description::{ForeignDomain, GuestRequest};
 use crate::world::{DEFAULT_WEIGHT, Domain, Running, Store, Vcpu, World, errno, rc, refused};
-use protocol::{CpuSet, DeviceState, DomainDisk, Failure, FailureKind, Sched};
+use protocol::{
+    BootConfig, CpuSet, DeviceState, DomainDisk, DomainNic, Failure, FailureKind, Mark, Sched, Stored, Toolstack,
+};
 use uuid::Uuid;
 
 /// How long libxl waits for a guest to take a request (tools/libs/light/libxl_internal.h:94-105).
@@ -194,6 +196,34 @@ impl World {
         Ok(())
     }
 
+    /// Ends the process of `xl` that watches a domain.
+    pub(crate) fn monitor_stop(&mut self, domid: u32) -> Result<(), Failure> {
+        const CALL: &str = "stop-monitor";
+        let domain = self.domain_mut(CALL, domid)?;
+        match domain.toolstack {
+            Some(Toolstack::Libvirt) => {
+                Err(Failure::new(FailureKind::Stale, CALL, format!("libvirt looks after domain {domid}")))
+            }
+            Some(Toolstack::Xl) | None => {
+                domain.toolstack = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// Our mark and `ready`, in one transaction.
+    pub(crate) fn domain_claim(&mut self, domid: u32, mark: Mark) -> Result<(), Failure> {
+        const CALL: &str = "xs_write";
+        let domain = self.domain_mut(CALL, domid)?;
+        let Some(store) = &mut domain.store else {
+            return Err(refused(CALL, rc::FAIL, Some(errno::ENOENT), format!("domain {domid} is not in xenstore")));
+        };
+        store.mark = Some(mark);
+        store.ready = true;
+        domain.ours = true;
+        Ok(())
+    }
+
     /// libxl's own check that a name is new: it reads outside the transaction, so two creations at once both pass it.
     pub(crate) fn check_name(&self, call: &str, domid: u32, name: &str) -> Result<(), Failure> {
         let other = self.domains().find(|(other, domain)| *other != domid && domain.name() == Some(name));
@@ -221,7 +251,7 @@ impl World {
                 format!("`{hard}` has nothing in common with its cpupool"),
             ));
         }
-        let vcpu = |id| Vcpu { online: id == 0, hard: hard.clone(), soft: None };
+        let vcpu = |id| Vcpu { online: id == 0, hard: hard.clone(), soft: described.soft.clone() };
         let domid = self.take_domid();
         let start = self.count_start(&described.name);
         let domain = Domain {
@@ -248,7 +278,7 @@ impl World {
                 vcpus_online: described.vcpus,
             }),
             disks: described.disks.iter().enumerate().map(foreign_disk).collect(),
-            nics: Vec::new(),
+            nics: described.nics.iter().cloned().zip(0..).map(|(nic, devid)| DomainNic { devid, ..nic }).collect(),
             cpu_time_ns: 0,
             guest: Running {
                 name: described.name.clone(),
@@ -256,6 +286,8 @@ impl World {
                 start,
                 ..Running::default()
             },
+            stored: Some(Box::new(stored(described))),
+            toolstack: described.toolstack,
         };
         self.domains.insert(domid, domain);
         self.wakes += 1;
@@ -274,6 +306,23 @@ impl World {
         let start = *starts;
         *starts += 1;
         start
+    }
+}
+
+/// As `xl` leaves it.
+fn stored(described: &ForeignDomain) -> Stored {
+    let on_crash = if described.restarts_after_crash { "restart" } else { "destroy" };
+    Stored {
+        boot: Some(described.boot.clone().unwrap_or_else(|| BootConfig::Kernel {
+            kernel: "/srv/guests/vmlinuz".to_owned(),
+            ramdisk: Some("/srv/guests/initrd.gz".to_owned()),
+            cmdline: Some("console=hvc0".to_owned()),
+        })),
+        vcpus_online: Some(described.vcpus),
+        on_poweroff: "destroy".to_owned(),
+        on_reboot: "restart".to_owned(),
+        on_crash: on_crash.to_owned(),
+        ..Stored::default()
     }
 }
 

@@ -120,7 +120,7 @@ pub enum Event {
     /// `xl create`.
     Create {
         /// The domain.
-        domain: ForeignDomain,
+        domain: Box<ForeignDomain>,
         /// Its name was compared before another domain had written the same one: both have it.
         #[serde(default)]
         raced: bool,

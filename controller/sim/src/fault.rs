@@ -127,6 +127,8 @@ pub enum CallName {
     RestoreDomain,
     UseImage,
     DiscardImage,
+    StopMonitor,
+    ClaimDomain,
 }
 
 const fn refused() -> FailureKind {

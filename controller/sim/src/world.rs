@@ -5,7 +5,7 @@ use crate::cpupool::MovingCpu;
 use crate::description::{Dom0, ForeignCpupool, ForeignDomain, HostFile};
 use crate::fault::Fault;
 use crate::image::Image;
-use protocol::{CpuSet, DomainKind, DomainState, Failure, FailureKind, Mark, Sched, ShutdownReason};
+use protocol::{CpuSet, DomainKind, DomainState, Failure, FailureKind, Mark, Sched, ShutdownReason, Stored, Toolstack};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -107,6 +107,12 @@ pub struct Domain {
     pub cpu_time_ns: u64,
     /// The software in it.
     pub guest: Running,
+    /// What libxl keeps of how it was made, when it is of another tool.
+    #[serde(default)]
+    pub stored: Option<Box<Stored>>,
+    /// Who else acts on its end.
+    #[serde(default)]
+    pub toolstack: Option<Toolstack>,
 }
 
 /// A virtual processor.
@@ -295,6 +301,8 @@ impl World {
             nics: Vec::new(),
             cpu_time_ns: 0,
             guest: Running::default(),
+            stored: None,
+            toolstack: None,
         }
     }
 

@@ -132,9 +132,9 @@ fn uuids_may_collide_and_names_may_not() {
     // libxl_create.c: Xen keeps the handle and never compares it; the name is checked when the domain has its number already.
     let mut world = pinned();
     let twin = ForeignDomain { uuid: Some(id("d")), ..foreign("twin") };
-    apply(&mut world, &Event::Create { domain: twin, raced: false });
+    apply(&mut world, &Event::Create { domain: twin.into(), raced: false });
     assert!(sim::laws::one_domain_per_uuid(&world).is_err());
-    assert_eq!(world.apply(&Event::Create { domain: foreign("d"), raced: false }).unwrap_err().rc, Some(-6));
+    assert_eq!(world.apply(&Event::Create { domain: foreign("d").into(), raced: false }).unwrap_err().rc, Some(-6));
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_creation_that_fails_leaves_nothing() {
         apply(
             &mut world,
             &Event::Create {
-                domain: ForeignDomain { disks: vec!["/srv/a.img".to_owned()], ..foreign("f") },
+                domain: ForeignDomain { disks: vec!["/srv/a.img".to_owned()], ..foreign("f") }.into(),
                 raced: false,
             },
         );

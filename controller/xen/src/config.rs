@@ -7,9 +7,9 @@ use protocol::{BootConfig, CpuSet, DiskConfig, DomainConfig, DomainKind, NicConf
 use serde_json::{Value, json};
 
 /// GRUB's images, as Debian's package `grub-xen-host` installs them.
-const GRUB_PV: &str = "/usr/lib/grub-xen/grub-x86_64-xen.bin";
+pub(crate) const GRUB_PV: &str = "/usr/lib/grub-xen/grub-x86_64-xen.bin";
 /// See [`GRUB_PV`]; a PVH guest starts in 32-bit mode.
-const GRUB_PVH: &str = "/usr/lib/grub-xen/grub-i386-xen_pvh.bin";
+pub(crate) const GRUB_PVH: &str = "/usr/lib/grub-xen/grub-i386-xen_pvh.bin";
 
 /// The JSON for `libxl_domain_config_from_json`. Bitmaps are lists of bits, `libxl_defbool` is the word `True` or `False`.
 pub(crate) fn to_libxl(config: &DomainConfig, poolid: u32) -> Value {

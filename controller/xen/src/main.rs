@@ -16,6 +16,7 @@ mod hello;
 mod image;
 mod libxl;
 mod lock;
+mod monitor;
 mod observe;
 mod order;
 mod serve;

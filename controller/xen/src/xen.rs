@@ -6,7 +6,7 @@ use crate::libxl::{
     Bitmap, Control, Device, DomainConfig as LibxlConfig, Libxl, List, Physinfo, Store, c_text, create_cpupool, domain,
     suspend,
 };
-use crate::observe;
+use crate::{monitor, observe};
 use operation::Hypervisor;
 use protocol::{
     CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Failure, FailureKind, IMAGE_VERSION, ImageRef, ImageState, Mark,
@@ -239,5 +239,34 @@ impl Hypervisor for Xen {
             return Err(Failure::new(FailureKind::Stale, "xs_write", message));
         }
         self.store.write(&format!("{mark}/ready"), "1")
+    }
+
+    fn stop_monitor(&mut self, domid: u32) -> Result<(), Failure> {
+        let domains = observe::domains(self)?;
+        let stale = |message| Failure::new(FailureKind::Stale, "stop-monitor", message);
+        let domain = domains.iter().find(|domain| domain.domid == domid);
+        let domain = domain.ok_or_else(|| stale(format!("there is no domain {domid}")))?;
+        if observe::is_libvirts(domid, domain.uuid) {
+            return Err(stale(format!("libvirt looks after domain {domid}; undefine it there first")));
+        }
+        let Some(name) = &domain.name else { return Err(stale(format!("domain {domid} has no name"))) };
+        monitor::stop(name, &domains.iter().filter_map(|domain| domain.name.clone()).collect())
+    }
+
+    fn claim_domain(&mut self, domid: u32, mark: Mark) -> Result<(), Failure> {
+        let home = format!("/local/domain/{domid}");
+        // xenstore would make the parents of a domain that is gone.
+        if self.store.read(&format!("{home}/name"))?.is_none() {
+            let message = format!("domain {domid} is not in xenstore; observe it again");
+            return Err(Failure::new(FailureKind::Stale, "xs_write", message));
+        }
+        let nodes = [
+            ("ready", "1".to_owned()),
+            ("incarnation", mark.incarnation.to_string()),
+            ("pool", mark.pool_id.to_string()),
+            ("uuid", mark.uuid.to_string()),
+        ];
+        // A mark counts when all of it is there, so `ready` stands before: whoever looks sees both or neither.
+        nodes.iter().try_for_each(|(node, text)| self.store.write(&format!("{home}/pinfold/{node}"), text))
     }
 }

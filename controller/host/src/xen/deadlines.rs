@@ -45,6 +45,7 @@ fn deadline(request: &Request) -> Duration {
         | Request::SetSched { .. }
         | Request::SetMemory { .. }
         | Request::SetVcpus { .. }
-        | Request::RenameDomain { .. } => 60,
+        | Request::RenameDomain { .. }
+        | Request::ClaimDomain { .. } => 60,
     })
 }

@@ -168,7 +168,7 @@ fn hand(config: &Config, draw: &mut Draw) -> Event {
         15 => Event::CpupoolCreateDies,
         16 => Event::CpupoolDestroy { cpupool },
         17 => Event::CpupoolCreate { name: format!("x{}", draw.number(0, 2)), cpus },
-        _ => Event::Create { domain: stranger(domain, draw), raced: draw.chance(20) },
+        _ => Event::Create { domain: stranger(domain, draw).into(), raced: draw.chance(20) },
     }
 }
 
@@ -181,9 +181,14 @@ fn stranger(name: String, draw: &mut Draw) -> ForeignDomain {
         memory_kib: 32 * 1024,
         cpupool: None,
         hard: None,
+        soft: None,
         weight: 256,
         cap: 0,
         disks: if draw.chance(30) { vec![format!("/srv/disk{}.img", draw.number(0, 39))] } else { Vec::new() },
+        nics: Vec::new(),
+        boot: None,
+        restarts_after_crash: false,
+        toolstack: draw.chance(80).then_some(protocol::Toolstack::Xl),
         paused: false,
         autostart: draw.chance(20),
     }

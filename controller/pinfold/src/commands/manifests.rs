@@ -49,14 +49,15 @@ struct Item<'b> {
 }
 
 /// Reads the configuration that the destination names, if there is one, and the facts of the host.
-pub(super) fn around(destination: &Destination, observed: Option<Observed>) -> Result<Around, CommandError> {
-    let observed = match (&destination.inventory, observed) {
-        (Some(path), _) => Some(inventory::read(path)?),
-        (None, observed) => observed,
+pub(super) fn around(destination: &Destination, observed: Option<&Observed>) -> Result<Around, CommandError> {
+    let read_here = match (&destination.inventory, observed) {
+        (Some(path), None) => Some(inventory::read(path)?),
+        _ => None,
     };
+    let observed = observed.or(read_here.as_ref());
     let named = destination.host.as_deref().map(|text| super::init::name("--host", text)).transpose()?;
-    let named = named.or_else(|| observed.as_ref().map(|observed| observed.host.clone()));
-    let pcpus = observed.as_ref().and_then(|observed| Some(observed.xen.known()?.hypervisor.pcpus.clone()));
+    let named = named.or_else(|| observed.map(|observed| observed.host.clone()));
+    let pcpus = observed.and_then(|observed| Some(observed.xen.known()?.hypervisor.pcpus.clone()));
     let existing = destination.write.as_deref().filter(|folder| folder.exists()).map(read).transpose()?;
     if let Some((tree, desired)) = existing.flatten() {
         let host = host(named, &desired)?;

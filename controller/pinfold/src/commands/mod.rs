@@ -1,6 +1,7 @@
 //! The commands, one file each: they read arguments and files, call the pure parts, and say what came out.
 
 mod accept_history;
+mod adopt;
 mod approve;
 mod check;
 mod completion;
@@ -66,6 +67,7 @@ fn usage(error: &clap::Error) -> Exit {
 fn run(command: Command, ui: &mut Ui) -> Result<Exit, CommandError> {
     match command {
         Command::Init(arguments) => init::run(&arguments, ui),
+        Command::Adopt(arguments) => adopt::run(&arguments, ui),
         Command::Import(arguments) => import::run(&arguments.from, ui),
         Command::Validate(arguments) => validate::run(&arguments, ui),
         Command::Plan(arguments) => plan::run(&arguments, ui),

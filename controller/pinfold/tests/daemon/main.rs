@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod access;
+mod adoption;
 mod console;
 mod deletion;
 #[path = "../common/entry.rs"]

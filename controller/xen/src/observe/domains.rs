@@ -1,13 +1,16 @@
 //! Domains: what Xen keeps of them, and what libxl wrote to xenstore about them.
 
 use super::devices::Backends;
+use super::stored::{is_libvirts, stored};
 use crate::libxl::{List, Store, uuid_of};
+use crate::monitor;
 use crate::xen::Xen;
 use libxl_sys as sys;
 use protocol::{
-    Domain, DomainKind, DomainMemory, DomainState, Failure, FailureKind, Mark, Reading, ShutdownReason, Vcpu,
+    Domain, DomainKind, DomainMemory, DomainState, Failure, FailureKind, Mark, Reading, ShutdownReason, Stored,
+    Toolstack, Vcpu,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// All domains but dom0, dying ones included.
@@ -19,10 +22,11 @@ pub(crate) fn domains(xen: &Xen) -> Result<Vec<Domain>, Failure> {
     }
     let first = List::domains(&xen.libxl)?;
     let backends = Backends::read(&xen.store)?;
+    let watched = monitor::watched()?;
     let mut domains = first
         .iter()
         .filter(|info| info.domid != 0)
-        .map(|info| domain(xen, &backends, info))
+        .map(|info| domain(xen, &backends, &watched, info))
         .collect::<Result<Vec<_>, _>>()?;
     let second = List::domains(&xen.libxl)?;
     let still: BTreeMap<u32, &sys::libxl_dominfo> = second.iter().map(|info| (info.domid, info)).collect();
@@ -48,7 +52,12 @@ pub(crate) fn domains(xen: &Xen) -> Result<Vec<Domain>, Failure> {
 }
 
 /// One domain. What dies while it is read shows as unknown vCPUs, or goes in the second listing.
-fn domain(xen: &Xen, backends: &Backends, info: &sys::libxl_dominfo) -> Result<Domain, Failure> {
+fn domain(
+    xen: &Xen,
+    backends: &Backends,
+    watched: &BTreeSet<String>,
+    info: &sys::libxl_dominfo,
+) -> Result<Domain, Failure> {
     let store = &xen.store;
     let domid = info.domid;
     let home = format!("/local/domain/{domid}");
@@ -56,7 +65,9 @@ fn domain(xen: &Xen, backends: &Backends, info: &sys::libxl_dominfo) -> Result<D
         Ok(store.read(&format!("{home}/memory/{node}"))?.and_then(|text| text.parse().ok()))
     };
     let name = store.read(&format!("{home}/name"))?;
-    let Origin { kind, mark, ready, .. } = origin(xen, info, name.is_some())?;
+    let Origin { kind, mark, ready, is_libvirts, stored, .. } = origin(xen, info, name.is_some())?;
+    let is_watched = name.as_ref().is_some_and(|name| watched.contains(name));
+    let toolstack = if is_libvirts { Some(Toolstack::Libvirt) } else { is_watched.then_some(Toolstack::Xl) };
     let (vcpus_asked, console) = match mark {
         Some(_) => (vcpus_asked(store, &home)?, console(store, &home, kind)?),
         None => (None, None),
@@ -93,6 +104,8 @@ fn domain(xen: &Xen, backends: &Backends, info: &sys::libxl_dominfo) -> Result<D
         nics: backends.nics(store, domid, mark.is_some())?,
         cpu_time_ns: info.cpu_time,
         console,
+        stored: stored.map(Box::new),
+        toolstack,
     })
 }
 
@@ -157,36 +170,52 @@ fn kind(text: Option<&str>) -> Option<DomainKind> {
     }
 }
 
-/// How a domain was made: nodes that are written while it is made, and never again.
-#[derive(Clone, Copy)]
+/// How a domain was made: what is written while it is made, and never again but for a claim.
+#[derive(Clone)]
 pub(crate) struct Origin {
     uuid: Uuid,
     kind: Option<DomainKind>,
     mark: Option<Mark>,
     ready: bool,
+    /// Only of domains without our mark.
+    stored: Option<Stored>,
+    is_libvirts: bool,
 }
 
 /// Reads how a domain was made; once that is complete it is remembered, which halves the reads of an observation.
 ///
-/// Name and mark are written in one transaction, so a domain with a name will not get a mark any more; `ready` is the last to come.
+/// Name and mark are written in one transaction, and `ready` is the last to come; but a domain without a mark may be claimed at any time, so its mark is looked for again.
 fn origin(xen: &Xen, info: &sys::libxl_dominfo, named: bool) -> Result<Origin, Failure> {
     let uuid = uuid_of(info.uuid);
     let mut origins = xen.origins.borrow_mut();
     if let Some(origin) = origins.get(&info.domid).filter(|origin| origin.uuid == uuid) {
-        return Ok(*origin);
+        let is_claimed = origin.mark.is_none() && !xen.store.names(&mark_folder(info.domid))?.is_empty();
+        if !is_claimed {
+            return Ok(origin.clone());
+        }
     }
     let kind = kind(xen.store.read(&format!("/libxl/{}/type", info.domid))?.as_deref());
     let (mark, ready) = mark(&xen.store, info.domid)?;
-    let origin = Origin { uuid, kind, mark, ready };
-    if named && kind.is_some() && (ready || mark.is_none()) {
-        origins.insert(info.domid, origin);
+    let (stored, is_libvirts) = match mark {
+        None => (stored(info.domid, uuid)?, is_libvirts(info.domid, uuid)),
+        Some(_) => (None, false),
+    };
+    let origin = Origin { uuid, kind, mark, ready, stored, is_libvirts };
+    // libxl writes its configuration near the end of a creation.
+    let is_complete = if mark.is_some() { ready } else { origin.stored.is_some() };
+    if named && kind.is_some() && is_complete {
+        origins.insert(info.domid, origin.clone());
     }
     Ok(origin)
 }
 
+fn mark_folder(domid: u32) -> String {
+    format!("/local/domain/{domid}/pinfold")
+}
+
 /// Our mark and whether the domain was verified. A mark that cannot be read whole is none: libxl writes it in one transaction.
 fn mark(store: &Store, domid: u32) -> Result<(Option<Mark>, bool), Failure> {
-    let folder = format!("/local/domain/{domid}/pinfold");
+    let folder = mark_folder(domid);
     let names = store.names(&folder)?;
     if names.is_empty() {
         return Ok((None, false));

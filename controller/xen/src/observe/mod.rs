@@ -5,8 +5,10 @@
 
 mod devices;
 mod domains;
+mod stored;
 
 pub(crate) use domains::{Origin, domains};
+pub(crate) use stored::is_libvirts;
 
 use crate::libxl::{List, Physinfo};
 use crate::xen::Xen;
