@@ -13,7 +13,7 @@ const LIBRARIES: [&str; 4] = ["xenlight", "xentoollog", "xenstore", "xencontrol"
 const FUNCTIONS: [&str; 9] = [
     "libxl_(ctx_alloc|ctx_free|error_to_string|get_version_info|get_physinfo|get_cpu_topology|get_scheduler|get_freecpus|get_free_memory)",
     "libxl_(list_domain|list_vcpu|set_vcpuaffinity|set_vcpuonline|set_memory_target)",
-    "libxl_domain_(create_new|create_restore|destroy|pause|unpause|shutdown|suspend|resume|rename|need_memory|sched_params_get|sched_params_set)",
+    "libxl_domain_(create_new|create_restore|destroy|pause|unpause|shutdown|suspend|resume|core_dump|rename|need_memory|sched_params_get|sched_params_set)",
     "libxl_cpupool_(create|destroy|rename|cpuadd|cpuremove|movedomain)",
     "libxl_device_(disk|nic)_(init|dispose|from_json|to_json|add|remove|safe_remove)|libxl_(vdev_to_device_disk|devid_to_device_nic)",
     "libxl_domain_config_(init|dispose|from_json|to_json)|libxl_domain_restore_params_(init|dispose)",

@@ -70,6 +70,7 @@ pub(crate) fn vm(
         disks,
         nics,
         shutdown_timeout: None,
+        crash_dumps: None,
         protect: false,
         formerly: Vec::new(),
         uuid: Some(domain.uuid),

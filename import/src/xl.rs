@@ -51,6 +51,7 @@ pub(crate) fn vm(file: &str, text: &str, site: &Site, networks: &mut Networks) -
             disks,
             nics,
             shutdown_timeout: None,
+            crash_dumps: None,
             protect: false,
             formerly: Vec::new(),
             uuid,

@@ -84,6 +84,7 @@ fn vm() -> impl Strategy<Value = Vm> {
             disks,
             nics,
             shutdown_timeout: None,
+            crash_dumps: None,
             protect: false,
             formerly: Vec::new(),
             uuid: uuid.map(uuid::Uuid::from_u128),

@@ -130,6 +130,8 @@ pub struct Vm {
     pub nics: Vec<Nic>,
     /// How long a graceful stop may take before the domain is destroyed.
     pub shutdown_timeout: Option<Span>,
+    /// How many of its last crashes are kept as core dumps, 0 to 16.
+    pub crash_dumps: Option<u32>,
     /// A commit may remove this VM only if an earlier commit removed this line.
     pub protect: bool,
     /// Former names, oldest first.

@@ -24,6 +24,7 @@ pub fn vm(vm: &Vm) -> String {
         disks,
         nics,
         shutdown_timeout,
+        crash_dumps,
         protect,
         formerly,
         uuid,
@@ -55,6 +56,9 @@ pub fn vm(vm: &Vm) -> String {
     text.push_str(&list("nics", nics.iter().map(nic)));
     if let Some(timeout) = shutdown_timeout {
         let _ = writeln!(text, "  shutdown: {{timeout: {timeout}}}");
+    }
+    if let Some(dumps) = crash_dumps {
+        let _ = writeln!(text, "  crashDumps: {dumps}");
     }
     if *protect {
         text.push_str("  protect: true\n");

@@ -15,7 +15,7 @@ const WORKER: &str = "/usr/local/bin/pinfold-xen";
 /// Where the library that kills it stands.
 const DIE_AT: &str = "/usr/local/lib/die_at.so";
 /// Locks and outcomes.
-const STATE: &str = "/var/lib/pinfold";
+pub(crate) const STATE: &str = "/var/lib/pinfold";
 
 /// Ends a wait that has become hopeless. On an idle machine everything here takes seconds.
 pub(crate) const HOPELESS: Duration = Duration::from_secs(900);

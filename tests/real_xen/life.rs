@@ -1,11 +1,11 @@
 //! Observation and every operation that succeeds.
 
-use crate::host::{Host, create, guest, masks, shape, standing, target};
+use crate::host::{Host, STATE, create, guest, masks, shape, standing, target};
 use anyhow::{Context, Result, ensure};
 use lab::{Lab, steadily};
 use protocol::{
-    BootConfig, CpuSet, DiskConfig, Domain, DomainKind, DomainMasks, DomainState, FailureKind, NicConfig, PROTOCOL,
-    Placement, Request, Sched, ShapeCpupool, ShutdownReason,
+    BootConfig, CpuSet, DiskConfig, Domain, DomainKind, DomainMasks, DomainState, Dump, FailureKind, NicConfig,
+    PROTOCOL, Placement, Request, Sched, ShapeCpupool, ShutdownReason,
 };
 
 #[test]
@@ -96,10 +96,36 @@ fn pv_guest_with_devices(host: &Host, fast: &ShapeCpupool) -> Result<()> {
     vcpus_go_and_come(host, &domain)?;
 
     // It ends by itself: that is seen, and nothing is done about it.
-    host.lab.type_in_guest("pv", "reboot")?;
-    let ended = DomainState::Shutdown(ShutdownReason::Reboot);
+    host.lab.type_in_guest("pv", "crash")?;
+    let ended = DomainState::Shutdown(ShutdownReason::Crash);
     host.wait_for("the guest has ended", uuid, |domain| domain.is_some_and(|domain| domain.state == ended))?;
+    dumps(host, &host.living(uuid)?)?;
     host.remove(uuid)
+}
+
+/// Its memory becomes a file, once, when there is room for it.
+fn dumps(host: &Host, domain: &Domain) -> Result<()> {
+    let mark = domain.mark.context("it is marked")?;
+    let dump = Dump { vm: mark.uuid, incarnation: mark.incarnation, kib: 0 };
+    let (folder, file) = (Dump::folder(STATE, dump.vm), dump.file(STATE));
+    let order = |quota_kib| Request::DumpDomain { target: target(domain), keep: 1, quota_kib };
+    host.lab.run(&format!("mkdir {}", folder.parent().context("it lies in the VM's folder")?.display()))?;
+    let (refused, _) = host.refused(order(50 * 1024))?;
+    ensure!(refused.kind == FailureKind::Refused && refused.message.contains("coreDumpQuota"), "{refused}");
+    host.done(order(1024 * 1024))?;
+    let seen = format!(
+        "stat -c '%a %Y %s' {file}; head -c 4 {file} | tail -c 3; ls {}",
+        folder.display(),
+        file = file.display()
+    );
+    let first = host.lab.run(&seen)?;
+    let size: u64 = first.split_whitespace().nth(2).context("it has a size")?.parse()?;
+    ensure!(first.starts_with("600 ") && size >= 96 << 20 && first.contains("ELF"), "{first}");
+    host.done(order(1024 * 1024))?;
+    let second = host.lab.run(&seen)?;
+    ensure!(first == second, "it was written twice: {first} {second}");
+    host.lab.run(&format!("rm -r {}", folder.display()))?;
+    Ok(())
 }
 
 /// Asked by us and by other hands, and done by the guest.

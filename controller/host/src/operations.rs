@@ -328,6 +328,7 @@ fn verb(request: &Request) -> &'static str {
         Request::CreateDomain(_) => "create domain",
         Request::ShutdownDomain { .. } => "ask the guest to power off",
         Request::DestroyDomain { .. } => "destroy domain",
+        Request::DumpDomain { .. } => "dump core",
         Request::PauseDomain { .. } => "pause",
         Request::SaveDomain { .. } => "write its memory to disk",
         Request::ResumeDomain { .. } => "let it go on",

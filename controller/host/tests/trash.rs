@@ -31,11 +31,22 @@ fn trashed() -> PathBuf {
     Path::new("/storage/trash").join(folder())
 }
 
+fn folder_of_vm() -> PathBuf {
+    Path::new("/storage").join(uuid().to_string())
+}
+
 /// A VM in the trash.
 fn removed() -> MemoryDisk {
     let disk = MemoryDisk::default();
     let store = open(&disk);
     store.write_vm(&record::vm("erp", 1)).unwrap();
+    // It was suspended once, and crashed.
+    for dir in ["state", "state/image", "crashes"] {
+        disk.make_dir(&folder_of_vm().join(dir)).unwrap();
+    }
+    for file in ["state/image/memory", "crashes/a.core"] {
+        disk.write(&folder_of_vm().join(file), b"pages").unwrap();
+    }
     disk.make_dir(Path::new("/storage/trash")).unwrap();
     disk.rename(&Path::new("/storage").join(uuid().to_string()), &trashed()).unwrap();
     for dir in ["/storage", "/storage/trash"] {

@@ -1,7 +1,7 @@
 //! The calls that operations are made of.
 
 use protocol::{
-    CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Failure, ImageRef, ImageState, Mark, NicConfig, Sched,
+    CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Dump, Failure, ImageRef, ImageState, Mark, NicConfig, Sched,
 };
 use uuid::Uuid;
 
@@ -48,6 +48,16 @@ pub trait Hypervisor {
 
     /// Destroys a domain. A dying domain may linger after it.
     fn destroy_domain(&mut self, domid: u32) -> Result<(), Failure>;
+
+    /// Core dumps of all VMs, the oldest first; none that was only begun.
+    fn dumps(&mut self) -> Result<Vec<Dump>, Failure>;
+
+    /// Writes the memory of a domain that has ended to a dump of this VM and incarnation; what an earlier try left of it is thrown away. Refused
+    /// when the disk has no room for it.
+    fn dump_domain(&mut self, domid: u32, dump: Dump) -> Result<(), Failure>;
+
+    /// Removes a dump.
+    fn remove_dump(&mut self, dump: Dump) -> Result<(), Failure>;
 
     /// Pauses a domain. Pauses count: two need two unpauses.
     fn pause_domain(&mut self, domid: u32) -> Result<(), Failure>;

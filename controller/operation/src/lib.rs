@@ -15,6 +15,7 @@ mod cpupool;
 mod create;
 mod devices;
 mod domain;
+mod dump;
 mod hypervisor;
 mod placement;
 mod shape;
@@ -38,6 +39,7 @@ pub fn run(hypervisor: &mut dyn Hypervisor, request: &Request) -> Result<Done, F
         Request::CreateDomain(config) => create::run(hypervisor, config),
         Request::ShutdownDomain { target } => domain::shutdown(hypervisor, *target),
         Request::DestroyDomain { target } => domain::destroy(hypervisor, *target),
+        Request::DumpDomain { target, keep, quota_kib } => dump::run(hypervisor, *target, *keep, *quota_kib),
         Request::PauseDomain { target } => domain::pause(hypervisor, *target),
         Request::UnpauseDomain { target, placement } => domain::unpause(hypervisor, *target, placement),
         Request::SaveDomain { target, image } => suspend::save(hypervisor, *target, *image),

@@ -41,6 +41,9 @@ pub struct Config {
     /// Memory of the host that is never given to guests. Default: `256Mi`.
     #[serde(default)]
     pub memory_reserve: Option<Size>,
+    /// Room in `storage` for the core dumps of all VMs together (`spec.crashDumps`). Default: `8Gi`.
+    #[serde(default)]
+    pub core_dump_quota: Option<Size>,
     /// How the host is looked at.
     #[serde(default)]
     pub observe: Observe,
@@ -160,6 +163,11 @@ impl Config {
     /// Memory that guests never get, in KiB.
     pub fn memory_reserve_kib(&self) -> u64 {
         self.memory_reserve.map_or(256 * 1024, Size::kib)
+    }
+
+    /// Room for core dumps, in KiB.
+    pub fn core_dump_quota_kib(&self) -> u64 {
+        self.core_dump_quota.map_or(8 * 1024 * 1024, Size::kib)
     }
 
     /// How often the host is looked at.

@@ -209,14 +209,16 @@ pub(crate) fn host(
     let wake = wake.clone();
     let waker: Waker = Arc::new(move || wake.wake());
     let clock: Clock = system_clock();
-    let (allow_paths, memory_reserve_kib) = (config.allow_paths.clone(), config.memory_reserve_kib());
+    let allow_paths = config.allow_paths.clone();
+    let (memory_reserve_kib, core_dump_quota_kib) = (config.memory_reserve_kib(), config.core_dump_quota_kib());
     match backend {
         Backend::Xen => {
-            let settings = host::Settings { worker: config.worker.clone(), allow_paths, memory_reserve_kib };
+            let settings =
+                host::Settings { worker: config.worker.clone(), allow_paths, memory_reserve_kib, core_dump_quota_kib };
             Ok(Box::new(XenHost::new(settings, store, clock, waker)))
         }
         Backend::Sim(file) => {
-            let settings = host::SimSettings { allow_paths, memory_reserve_kib };
+            let settings = host::SimSettings { allow_paths, memory_reserve_kib, core_dump_quota_kib };
             Ok(Box::new(sim_control::host(file, settings, store, clock, waker)?))
         }
     }

@@ -169,6 +169,7 @@ fn built(planning: &Planning, domain: &Domain) -> Result<VmConfig, Problem> {
         disks: disks(wanted, domain),
         nics: nics(wanted, domain),
         shutdown_timeout_s: wanted.shutdown_timeout_s,
+        crash_dumps: wanted.crash_dumps,
     })
 }
 

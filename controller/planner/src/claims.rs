@@ -129,6 +129,7 @@ fn request_claims(world: &World, request: &Request) -> Vec<Claim> {
         | Request::FeedPool0 { .. }
         | Request::ShutdownDomain { .. }
         | Request::DestroyDomain { .. }
+        | Request::DumpDomain { .. }
         | Request::PauseDomain { .. }
         | Request::SaveDomain { .. }
         | Request::DiscardImage { .. }

@@ -89,6 +89,7 @@ fn fields(config: &VmConfig) -> Vec<Field> {
         disks,
         nics,
         shutdown_timeout_s,
+        crash_dumps,
     } = config;
     let mut fields: Vec<Field> = [
         ("spec.type", Group::Built, Some(kind_text(*kind).to_owned())),
@@ -104,6 +105,7 @@ fn fields(config: &VmConfig) -> Vec<Field> {
         ("spec.cpu.weight", Group::Sched, Some(weight.to_string())),
         ("spec.cpu.cap", Group::Sched, Some(cap.to_string())),
         ("spec.shutdown.timeout", Group::Policy, Some(format!("{shutdown_timeout_s}s"))),
+        ("spec.crashDumps", Group::Policy, (*crash_dumps > 0).then(|| crash_dumps.to_string())),
     ]
     .map(|(field, group, value)| (field.to_owned(), group, value))
     .into();
@@ -217,6 +219,7 @@ pub fn with_group(base: &VmConfig, other: &VmConfig, group: Group) -> VmConfig {
         disks: disks(base, other, group),
         nics: nics(base, other, group),
         shutdown_timeout_s: from(Group::Policy).shutdown_timeout_s,
+        crash_dumps: from(Group::Policy).crash_dumps,
     }
 }
 

@@ -43,6 +43,14 @@ pub struct VmConfig {
     pub nics: Vec<Nic>,
     /// Seconds a graceful stop may take.
     pub shutdown_timeout_s: u64,
+    /// How many of its last crashes are kept as core dumps.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub crash_dumps: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Whether a VM should run.

@@ -62,6 +62,7 @@ pub fn manifest_digest(vm: &Vm) -> String {
         disks,
         nics,
         shutdown_timeout,
+        crash_dumps,
         protect,
         formerly,
         uuid,
@@ -99,6 +100,7 @@ pub fn manifest_digest(vm: &Vm) -> String {
         text.line("nic", Some(format!("{name} {network} {}", mac.map(|mac| mac.to_string()).unwrap_or_default())));
     }
     text.line("shutdown timeout", shutdown_timeout.map(schema::units::Span::as_secs));
+    text.line("crash dumps", *crash_dumps);
     text.line("protect", protect.then_some(true));
     for name in formerly {
         text.line("formerly", Some(name));

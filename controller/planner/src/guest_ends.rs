@@ -3,7 +3,7 @@
 use crate::config::{Power, Restart, VmConfig};
 use crate::consent::Fate;
 use crate::draft::{Rank, later, moment, pause};
-use crate::record::{Backoff, Decision, Ended, Here, OffByGuest, VmRecord};
+use crate::record::{Backoff, Decision, DumpEnd, Ended, Here, OffByGuest, VmRecord};
 use crate::stop;
 use crate::vms::{Planning, target};
 use crate::{Action, Cause, Effect, Operation, RecordEdit};
@@ -61,6 +61,7 @@ fn settle(planning: &mut Planning, domain: &Domain, reason: ShutdownReason) {
         reason,
         decision: decision(&planning.intentions.config, reason),
         at: now,
+        dump: None,
     });
     let stays_off = ended.decision == Decision::StayOff;
     let off_by_guest = stays_off.then(|| OffByGuest { manifest: record.manifest.clone(), reason, since: ended.at });
@@ -73,6 +74,9 @@ fn settle(planning: &mut Planning, domain: &Domain, reason: ShutdownReason) {
         .map(|backoff| backoff.until);
     let here = Here { ended: Some(ended), stopping: None, backoff, ..record.here.clone() };
     let record = VmRecord { off_by_guest, here, ..record };
+    if crash && dump(planning, domain, &record, reason) {
+        return;
+    }
     let gone = VmRecord { here: Here { intent: None, ..record.here.clone() }, ..record.clone() };
     let then = if stays_off { "it stays off" } else { "it is started again" };
     let draft = planning
@@ -87,6 +91,29 @@ fn settle(planning: &mut Planning, domain: &Domain, reason: ShutdownReason) {
     if !stays_off {
         start_waits(planning, until);
     }
+}
+
+/// Writes the core dump of a guest that crashed, when one is wanted that was not tried yet. Answers whether. Nothing waits for a dump that fails.
+fn dump(planning: &mut Planning, domain: &Domain, record: &VmRecord, reason: ShutdownReason) -> bool {
+    let (keep, quota_kib) = (planning.intentions.config.crash_dumps, planning.world.observed.dom0.core_dump_quota_kib);
+    let is_tried = record.here.ended.as_ref().is_some_and(|ended| ended.dump.is_some());
+    if keep == 0 || quota_kib == 0 || is_tried {
+        return false;
+    }
+    let dumped = |end| {
+        let ended = record.here.ended.clone().map(|ended| Ended { dump: Some(end), ..ended });
+        RecordEdit::Vm(Box::new(VmRecord { here: Here { ended, ..record.here.clone() }, ..record.clone() }))
+    };
+    let draft = planning
+        .draft(Rank::Clear, Action::Settle, Effect::Stop)
+        .cause(Cause::Guest)
+        .reason(format!("its guest ended by itself ({}); its core dump is written first", reason_text(reason)));
+    let operation = Operation::xen(Request::DumpDomain { target: target(domain), keep, quota_kib })
+        .before([RecordEdit::Vm(Box::new(record.clone()))])
+        .on_success([dumped(DumpEnd::Written)])
+        .on_failure(dumped(DumpEnd::Failed));
+    planning.drafts.push(draft.now(operation));
+    true
 }
 
 fn start_waits(planning: &mut Planning, until: Option<jiff::Timestamp>) {

@@ -171,6 +171,7 @@ fn touched(request: &Request) -> (Vec<Uuid>, Vec<Uuid>) {
         Request::CreateDomain(config) | Request::RestoreDomain { config, .. } => (vec![config.mark.uuid], Vec::new()),
         Request::ShutdownDomain { target }
         | Request::DestroyDomain { target }
+        | Request::DumpDomain { target, .. }
         | Request::PauseDomain { target }
         | Request::SaveDomain { target, .. }
         | Request::ResumeDomain { target, .. }

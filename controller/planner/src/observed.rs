@@ -90,6 +90,9 @@ pub struct Dom0Facts {
     /// Host memory that is never given to guests, in KiB.
     #[serde(deserialize_with = "protocol::bounds::kib")]
     pub memory_reserve_kib: u64,
+    /// Room for the core dumps of all VMs together, in KiB. 0: none are written; an older pinfold wrote none.
+    #[serde(deserialize_with = "protocol::bounds::kib", default)]
+    pub core_dump_quota_kib: u64,
     /// Other toolstacks that would act by themselves. Empty: none would, or an older pinfold looked, which did not ask.
     #[serde(default)]
     pub toolstacks: Vec<OtherToolstack>,

@@ -164,6 +164,19 @@ pub struct Ended {
     pub decision: Decision,
     /// When it was seen.
     pub at: Timestamp,
+    /// What became of its core dump; `None` when there is none to be written, or it is not written yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dump: Option<DumpEnd>,
+}
+
+/// What became of a core dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DumpEnd {
+    /// It is whole.
+    Written,
+    /// It was refused, or failed: the guest does not wait for it.
+    Failed,
 }
 
 /// What follows on a guest's end.

@@ -44,6 +44,7 @@ pub fn resolve(
         disks,
         nics,
         shutdown_timeout,
+        crash_dumps,
         protect: _,
         formerly: _,
         uuid: _,
@@ -84,6 +85,7 @@ pub fn resolve(
         },
         disks: self::disks(disks),
         nics: number(nics, last),
+        crash_dumps: crash_dumps.unwrap_or(0),
         shutdown_timeout_s: shutdown_timeout.map_or(fixed.shutdown_timeout_s, schema::units::Span::as_secs),
     };
     (config, fixed)

@@ -33,6 +33,7 @@ fn config() -> VmConfig {
         disks: vec![disk],
         nics: vec![nic],
         shutdown_timeout_s: 60,
+        crash_dumps: 0,
     }
 }
 
@@ -58,6 +59,7 @@ fn other() -> VmConfig {
         disks: vec![disk, more],
         nics: Vec::new(),
         shutdown_timeout_s: 90,
+        crash_dumps: 2,
     }
 }
 
@@ -86,6 +88,7 @@ fn every_field_has_its_effect() {
     Live     Sched      spec.cpu.weight: 256 -> 512
     Live     Sched      spec.cpu.cap: 0 -> 50
     Live     Policy     spec.shutdown.timeout: 60s -> 90s
+    Live     Policy     spec.crashDumps:  -> 2
     Restart  Built      spec.boot.grub:  -> true
     Restart  Built      spec.disks[root].target: xvda -> xvdb
     Restart  Built      spec.disks[root].path: /srv/a -> /srv/b

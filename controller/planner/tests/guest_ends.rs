@@ -6,7 +6,7 @@ mod common;
 use common::{Stage, base, vm};
 use insta::assert_snapshot;
 use protocol::ShutdownReason;
-use sim::Event;
+use sim::{Event, Fault};
 
 fn ends(how: ShutdownReason) -> Event {
     Event::GuestEnds { domain: "web".to_owned(), how }
@@ -84,6 +84,58 @@ fn crashes_in_a_row_are_followed_by_longer_and_longer_pauses() {
     1 vm/web settle (Guest; its guest ended by itself (crash); it is started again) now do destroy-domain
     2 vm/web start (Guest; its guest ended and is started again) now do create-domain
     ");
+}
+
+#[test]
+fn a_crash_leaves_a_dump_and_nothing_waits_for_one_that_fails() {
+    let mut stage = running("  crashDumps: 2");
+    let crash = |stage: &mut Stage| {
+        stage.event(&ends(ShutdownReason::Crash));
+        stage.converge()
+    };
+    assert_snapshot!(crash(&mut stage), @r"
+    1 vm/web settle (Guest; its guest ended by itself (crash); its core dump is written first) now do dump-domain
+    2 vm/web settle (Guest; its guest ended by itself (crash); it is started again) now do destroy-domain
+    3 vm/web start (Guest; its guest ended and is started again) now do create-domain
+    ");
+    // The back-off counts on, whatever became of the dump.
+    stage.event(&ends(ShutdownReason::Crash));
+    let fault = serde_json::from_value(serde_json::json!({"fail": [{"call": "dump-domain", "message": "refused"}]}));
+    let plan = stage.plan();
+    stage.carry_out(&plan.items[0], fault.unwrap()).unwrap_err();
+    assert_snapshot!(stage.converge(), @r"
+    1 vm/web settle (Guest; its guest ended by itself (crash); it is started again) now do destroy-domain
+    3 vm/web start (Guest; its guest ended and is started again) now do create-domain
+    ");
+    assert_snapshot!(crash(&mut stage), @r"
+    1 vm/web settle (Guest; its guest ended by itself (crash); its core dump is written first) now do dump-domain
+    2 vm/web settle (Guest; its guest ended by itself (crash); it is started again) now do destroy-domain
+    4 vm/web start (Guest; its guest ended and is started again) now do create-domain
+    ");
+    stage.event(&ends(ShutdownReason::Crash));
+    stage.pass();
+    assert_snapshot!(stage.status("vm/web"), @r"
+    vm/web: ended: crash
+      Ready False Progressing: settle (its guest ended by itself (crash); it is started again); start (its guest ended): waits: the domain that ended is cleared away, and then until 2026-01-01T00:01:11Z
+      Reconciling True Progressing: settle (its guest ended by itself (crash); it is started again); start (its guest ended): waits: the domain that ended is cleared away, and then until 2026-01-01T00:01:11Z
+    ");
+}
+
+/// The worker dies after each of its calls: the dump is there once, and the guest comes back.
+#[test]
+fn a_dump_that_is_cut_off_is_written_again() {
+    for points in 1..=12 {
+        let mut stage = running("  crashDumps: 1");
+        stage.event(&ends(ShutdownReason::Crash));
+        let plan = stage.plan();
+        let done = stage.carry_out(&plan.items[0], Fault { die_after: Some(points), ..Fault::default() });
+        stage.converge();
+        assert_eq!((stage.plan().items.len(), stage.xen.dumps().len()), (0, 1), "cut off after {points} points");
+        if done.is_ok() {
+            return;
+        }
+    }
+    panic!("a dump has fewer points");
 }
 
 #[test]

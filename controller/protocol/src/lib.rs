@@ -9,6 +9,7 @@
 
 pub mod bounds;
 mod cpuset;
+mod dump;
 mod image;
 mod memory;
 mod observation;
@@ -16,6 +17,7 @@ mod request;
 mod stored;
 
 pub use cpuset::{CpuSet, CpuSetError};
+pub use dump::Dump;
 pub use image::*;
 pub use memory::MemoryNeed;
 pub use observation::*;

@@ -40,6 +40,17 @@ pub enum Request {
         /// The domain.
         target: Target,
     },
+    /// Writes the memory of a guest that crashed to a core dump in its VM's folder, and removes the oldest ones that are too many. The domain
+    /// stays as it is. A dump of this incarnation that is whole is not written again.
+    DumpDomain {
+        /// The domain, which has ended.
+        target: Target,
+        /// How many dumps of this VM are kept, the new one included: 1 or more.
+        keep: u32,
+        /// KiB that the dumps of all VMs may take together.
+        #[serde(deserialize_with = "crate::bounds::kib")]
+        quota_kib: u64,
+    },
     /// Pauses a domain, once: one that is paused already is left as it is.
     PauseDomain {
         /// The domain.
@@ -333,6 +344,7 @@ impl Request {
             Self::DiscardImage { image, .. } => vec![Lock::Vm(image.vm)],
             Self::ShutdownDomain { target }
             | Self::DestroyDomain { target }
+            | Self::DumpDomain { target, .. }
             | Self::PauseDomain { target }
             | Self::SaveDomain { target, .. }
             | Self::ResumeDomain { target, .. }

@@ -8,8 +8,8 @@ use crate::fault::{CallName, Fault, Meanwhile, Point};
 use crate::world::World;
 use operation::Hypervisor;
 use protocol::{
-    CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Failure, FailureKind, ImageRef, ImageState, Mark, MemoryNeed,
-    NicConfig, Sched,
+    CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Dump, Failure, FailureKind, ImageRef, ImageState, Mark,
+    MemoryNeed, NicConfig, Sched,
 };
 use uuid::Uuid;
 
@@ -261,6 +261,21 @@ impl Hypervisor for Calls<'_> {
         self.elapsed_ms += self.world.host.latency.destroy_ms;
         let destroyed = self.tear_down(domid);
         if self.died { destroyed } else { self.end(destroyed) }
+    }
+
+    fn dumps(&mut self) -> Result<Vec<Dump>, Failure> {
+        self.call(CallName::Dumps, |world| Ok(world.dumps.clone()))
+    }
+
+    fn dump_domain(&mut self, domid: u32, dump: Dump) -> Result<(), Failure> {
+        self.call(CallName::DumpDomain, |world| world.domain_dump(domid, dump))
+    }
+
+    fn remove_dump(&mut self, dump: Dump) -> Result<(), Failure> {
+        self.call(CallName::RemoveDump, |world| {
+            world.dumps.retain(|other| (other.vm, other.incarnation) != (dump.vm, dump.incarnation));
+            Ok(())
+        })
     }
 
     fn pause_domain(&mut self, domid: u32) -> Result<(), Failure> {

@@ -127,6 +127,9 @@ pub enum CallName {
     RestoreDomain,
     UseImage,
     DiscardImage,
+    Dumps,
+    DumpDomain,
+    RemoveDump,
     StopMonitor,
     ClaimDomain,
 }

@@ -45,6 +45,11 @@ impl World {
         self.images.iter().map(|(id, image)| (*id, image))
     }
 
+    /// Core dumps on dom0's disk, the oldest first.
+    pub fn dumps(&self) -> &[protocol::Dump] {
+        &self.dumps
+    }
+
     /// What stands on disk where an image is looked for.
     pub fn image_state(&self, image: ImageRef) -> ImageState {
         let Some(found) = self.images.get(&image.image).filter(|found| found.vm == image.vm) else {

@@ -5,7 +5,9 @@ use crate::cpupool::MovingCpu;
 use crate::description::{Dom0, ForeignCpupool, ForeignDomain, HostFile};
 use crate::fault::Fault;
 use crate::image::Image;
-use protocol::{CpuSet, DomainKind, DomainState, Failure, FailureKind, Mark, Sched, ShutdownReason, Stored, Toolstack};
+use protocol::{
+    CpuSet, DomainKind, DomainState, Dump, Failure, FailureKind, Mark, Sched, ShutdownReason, Stored, Toolstack,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -45,6 +47,9 @@ pub struct World {
     /// Images of memory on dom0's disk.
     #[serde(default)]
     pub(crate) images: BTreeMap<Uuid, Image>,
+    /// Core dumps on dom0's disk, the oldest first.
+    #[serde(default)]
+    pub(crate) dumps: Vec<Dump>,
     /// Which suspended guests have gone on.
     #[serde(default)]
     pub(crate) gone_on: BTreeSet<String>,
@@ -191,6 +196,7 @@ impl World {
             xenconsoled: true,
             starts: BTreeMap::new(),
             images: BTreeMap::new(),
+            dumps: Vec::new(),
             gone_on: BTreeSet::new(),
             gone_on_twice: BTreeSet::new(),
             next_fault: None,

@@ -12,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod config;
+mod dump;
 mod hello;
 mod image;
 mod libxl;

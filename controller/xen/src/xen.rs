@@ -1,6 +1,7 @@
 //! Xen through libxl, as operations see it.
 
 use crate::config::{disk_json, nic_json, not_understood, to_libxl};
+use crate::dump::Dumps;
 use crate::image::Images;
 use crate::libxl::{
     Bitmap, Control, Device, DomainConfig as LibxlConfig, Libxl, List, Physinfo, Store, c_text, create_cpupool, domain,
@@ -9,8 +10,8 @@ use crate::libxl::{
 use crate::{monitor, observe};
 use operation::Hypervisor;
 use protocol::{
-    CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Failure, FailureKind, IMAGE_VERSION, ImageRef, ImageState, Mark,
-    NicConfig, SavedImage, Sched,
+    CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Dump, Failure, FailureKind, IMAGE_VERSION, ImageRef, ImageState,
+    Mark, NicConfig, SavedImage, Sched,
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ pub(crate) struct Xen {
     pub(crate) store: Store,
     pub(crate) libxl: Libxl,
     images: Images,
+    dumps: Dumps,
     /// How each domain was made, by domid.
     pub(crate) origins: RefCell<BTreeMap<u32, observe::Origin>>,
 }
@@ -31,8 +33,8 @@ impl Xen {
     pub(crate) fn open(storage: &str) -> Result<Self, Failure> {
         let store = Store::open()?;
         let libxl = Libxl::open()?;
-        let images = Images::below(storage);
-        Ok(Self { control: Control::open(&libxl)?, store, libxl, images, origins: RefCell::default() })
+        let (images, dumps) = (Images::below(storage), Dumps::below(storage));
+        Ok(Self { control: Control::open(&libxl)?, store, libxl, images, dumps, origins: RefCell::default() })
     }
 
     /// A configuration that libxl has understood whole.
@@ -126,6 +128,20 @@ impl Hypervisor for Xen {
 
     fn destroy_domain(&mut self, domid: u32) -> Result<(), Failure> {
         self.libxl.domain_destroy(domid)
+    }
+
+    fn dumps(&mut self) -> Result<Vec<Dump>, Failure> {
+        self.dumps.list()
+    }
+
+    fn dump_domain(&mut self, domid: u32, dump: Dump) -> Result<(), Failure> {
+        let file = self.dumps.begin(dump)?;
+        self.libxl.domain_core_dump(domid, &c_text("libxl_domain_core_dump", &file.to_string_lossy())?)?;
+        self.dumps.finish(dump)
+    }
+
+    fn remove_dump(&mut self, dump: Dump) -> Result<(), Failure> {
+        self.dumps.remove(dump)
     }
 
     fn pause_domain(&mut self, domid: u32) -> Result<(), Failure> {

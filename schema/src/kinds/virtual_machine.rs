@@ -82,6 +82,12 @@ pub(crate) struct VirtualMachineSpec {
     /// How it is stopped.
     #[serde(default)]
     pub(crate) shutdown: Shutdown,
+    /// How many of its last crashes are kept as core dumps, 0 to 16: ELF files in `crashes/` of the VM's folder, readable for root only, each as large as the
+    /// guest's memory. A guest is started again when its dump is written. All dumps of a host stay under `coreDumpQuota` of the daemon's configuration.
+    /// Default: 0, none.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
+    #[serde(default)]
+    pub(crate) crash_dumps: Option<Bounded<0, 16>>,
     /// `true`: a commit may remove this VM only if an earlier commit removed this line. Default: `false`.
     #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]

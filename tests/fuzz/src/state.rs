@@ -45,7 +45,11 @@ fn plan_from(disk: MemoryDisk) {
         return;
     }
     let moment = Moment { at: now, up_ms: 3_600_000 };
-    let settings = SimSettings { allow_paths: vec!["/srv".to_owned()], memory_reserve_kib: 128 * 1024 };
+    let settings = SimSettings {
+        allow_paths: vec!["/srv".to_owned()],
+        memory_reserve_kib: 128 * 1024,
+        core_dump_quota_kib: 1024 * 1024,
+    };
     let mut host = SimHost::new(settings, store, machine.shared(), Arc::new(move || moment), Arc::new(|| {}));
     let observed = host.observe(&Interest::default());
     let plan = planner::plan(None, &observed);

@@ -29,12 +29,13 @@ pub(crate) struct Eyes {
     root: PathBuf,
     allow_paths: Vec<String>,
     memory_reserve_kib: u64,
+    core_dump_quota_kib: u64,
     listing: Option<(Instant, walk::Listing)>,
 }
 
 impl Eyes {
-    pub(crate) fn new(allow_paths: Vec<String>, memory_reserve_kib: u64) -> Self {
-        Self { root: PathBuf::from("/"), allow_paths, memory_reserve_kib, listing: None }
+    pub(crate) fn new(allow_paths: Vec<String>, memory_reserve_kib: u64, core_dump_quota_kib: u64) -> Self {
+        Self { root: PathBuf::from("/"), allow_paths, memory_reserve_kib, core_dump_quota_kib, listing: None }
     }
 
     /// The facts now. `paths` are looked at whatever the listing holds.
@@ -59,6 +60,7 @@ impl Eyes {
             files_complete: complete,
             marks: BTreeMap::new(),
             memory_reserve_kib: self.memory_reserve_kib,
+            core_dump_quota_kib: self.core_dump_quota_kib,
             toolstacks: toolstacks::look(&self.root),
         }
     }
@@ -128,7 +130,7 @@ mod tests {
         symlink(dir.path().join("secret"), srv.join("outside")).unwrap();
         symlink("/nowhere/at/all", srv.join("dangling")).unwrap();
         let srv_text = srv.to_str().unwrap().to_owned();
-        let mut eyes = Eyes::new(vec![srv_text.clone()], 0);
+        let mut eyes = Eyes::new(vec![srv_text.clone()], 0, 0);
         let asked =
             ["inside", "outside", "dangling", "vm", "none", "../secret"].map(|name| format!("{srv_text}/{name}"));
         let facts = eyes.look(&asked.iter().cloned().collect());

@@ -31,6 +31,8 @@ pub struct SimSettings {
     pub allow_paths: Vec<String>,
     /// Host memory that is never given to guests, in KiB.
     pub memory_reserve_kib: u64,
+    /// Room in storage for the core dumps of all VMs together, in KiB.
+    pub core_dump_quota_kib: u64,
 }
 
 /// A daemon's view of a simulated machine.
@@ -112,6 +114,7 @@ impl Host for SimHost {
             files_complete: true,
             marks: machine.marks(&operations::marked_paths(&on_disk.records, &interest.paths)),
             memory_reserve_kib: self.settings.memory_reserve_kib,
+            core_dump_quota_kib: self.settings.core_dump_quota_kib,
             toolstacks: Vec::new(),
         };
         let images = on_disk.images(|image| Reading::Known(machine.world().image_state(image)));

@@ -22,6 +22,8 @@ use uuid::Uuid;
 
 /// What pinfold puts into a VM's folder.
 const OURS: [&str; 4] = ["record.json", "removed.json", ".record.json.new", ".removed.json.new"];
+/// Folders in it that are pinfold's with all that is in them: images of memory ([`protocol::ImageRef`]) and core dumps ([`protocol::Dump`]).
+const OUR_FOLDERS: [&str; 2] = ["state", "crashes"];
 /// How a folder is called while it is purged.
 const PURGED: &str = ".purged--";
 /// Levels of folders whose files are counted.
@@ -108,6 +110,9 @@ impl Store {
             for name in OURS {
                 self.forget(&folder.join(name))?;
             }
+            for name in OUR_FOLDERS {
+                self.remove_all(&folder.join(name), DEPTH)?;
+            }
             let removed = self.disk.remove_dir(&folder).map_err(|source| disk_error("purge", &folder, source));
             self.noticed(&folder, removed)?;
             self.sync_parent(&folder)?;
@@ -149,7 +154,23 @@ impl Store {
 
     fn others(&self, folder: &Path) -> Result<Vec<String>, StoreError> {
         let names = self.disk.list(folder).map_err(|source| disk_error("list", folder, source))?;
-        Ok(names.into_iter().filter(|name| !OURS.contains(&name.as_str())).collect())
+        let is_ours = |name: &str| OURS.contains(&name) || OUR_FOLDERS.contains(&name);
+        Ok(names.into_iter().filter(|name| !is_ours(name)).collect())
+    }
+
+    /// Removes a folder with all that is in it, or a file. That it is gone already is no error.
+    fn remove_all(&self, path: &Path, depth: u32) -> Result<(), StoreError> {
+        let names = match self.disk.list(path) {
+            Ok(names) if depth > 0 => names,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Ok(_) | Err(_) => return self.forget(path),
+        };
+        for name in names {
+            self.remove_all(&path.join(name), depth - 1)?;
+        }
+        let removed = self.disk.remove_dir(path).map_err(|source| disk_error("purge", path, source));
+        self.noticed(path, removed)?;
+        self.sync_parent(path)
     }
 
     fn size_of(&self, path: &Path, depth: u32) -> u64 {

@@ -25,7 +25,7 @@ fn deadline(request: &Request) -> Duration {
     Duration::from_secs(match request {
         Request::CreateDomain(_) | Request::DestroyDomain { .. } => 600,
         // Twice the memory of a large guest at the speed of a slow disk; the guest itself has 60 s of it (libxl_internal.h).
-        Request::SaveDomain { .. } | Request::RestoreDomain { .. } => 3600,
+        Request::DumpDomain { .. } | Request::SaveDomain { .. } | Request::RestoreDomain { .. } => 3600,
         // Hotplug scripts have 40 s each (`LIBXL_HOTPLUG_TIMEOUT`, libxl_internal.h), guests 10 s.
         Request::ShutdownDomain { .. }
         | Request::AttachDisk { .. }

@@ -32,6 +32,8 @@ pub struct Settings {
     pub allow_paths: Vec<String>,
     /// Host memory that is never given to guests, in KiB.
     pub memory_reserve_kib: u64,
+    /// Room in storage for the core dumps of all VMs together, in KiB.
+    pub core_dump_quota_kib: u64,
 }
 
 /// The host this process runs on.
@@ -59,12 +61,12 @@ impl XenHost {
         clock: Clock,
         waker: Waker,
     ) -> Self {
-        let Settings { worker, allow_paths, memory_reserve_kib } = settings;
+        let Settings { worker, allow_paths, memory_reserve_kib, core_dump_quota_kib } = settings;
         Self {
             store,
             clock,
             watched: Watched::default(),
-            eyes: Eyes::new(allow_paths, memory_reserve_kib),
+            eyes: Eyes::new(allow_paths, memory_reserve_kib, core_dump_quota_kib),
             serve: Serve::new(worker.clone(), Arc::clone(&waker), deadlines.answer),
             children: Children::new(worker, Arc::clone(&waker), deadlines),
             waker,

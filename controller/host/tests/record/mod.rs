@@ -36,6 +36,7 @@ pub(crate) fn vm(name: &str, weight: u16) -> VmRecord {
             disks: Vec::new(),
             nics: Vec::new(),
             shutdown_timeout_s: 60,
+            crash_dumps: 0,
         },
         manifest: "m".to_owned(),
         off_by_guest: None,

@@ -203,7 +203,11 @@ impl Stage {
             self.disk.revive();
             return self.start_daemon();
         }
-        let settings = SimSettings { allow_paths: vec!["/srv".to_owned()], memory_reserve_kib: 128 * 1024 };
+        let settings = SimSettings {
+            allow_paths: vec!["/srv".to_owned()],
+            memory_reserve_kib: 128 * 1024,
+            core_dump_quota_kib: 1024 * 1024,
+        };
         let clock = Arc::clone(&self.clock);
         let clock = Arc::new(move || Moment { at: *clock.lock().unwrap(), up_ms: 0 });
         self.daemon = Some(SimHost::new(settings, store, Arc::clone(&self.machine), clock, Arc::new(|| {})));

@@ -57,7 +57,12 @@ impl Scene {
             std::thread::sleep(Duration::from_millis(5));
         }
         let (sender, woken) = channel();
-        let settings = Settings { worker: self.path("worker"), allow_paths: Vec::new(), memory_reserve_kib: 0 };
+        let settings = Settings {
+            worker: self.path("worker"),
+            allow_paths: Vec::new(),
+            memory_reserve_kib: 0,
+            core_dump_quota_kib: 0,
+        };
         let waker = Arc::new(move || {
             let _ = sender.send(());
         });

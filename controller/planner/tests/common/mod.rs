@@ -131,6 +131,7 @@ impl Stage {
                 files_complete: true,
                 marks: BTreeMap::new(),
                 memory_reserve_kib: 64 * 1024,
+                core_dump_quota_kib: 1024 * 1024,
                 toolstacks: self.toolstacks.clone(),
             },
             records: self.records.clone(),

@@ -3,7 +3,7 @@
 use super::{DomainConfig, Libxl, without_errno};
 use libxl_sys as sys;
 use protocol::Failure;
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
@@ -23,6 +23,14 @@ impl Libxl {
         // SAFETY: the context is open, the descriptor is open for writing and stays so during the call; 0: not live; a null how: synchronous.
         self.call("libxl_domain_suspend", |ctx| unsafe {
             sys::libxl_domain_suspend(ctx, domid, file.as_raw_fd(), 0, null())
+        })
+    }
+
+    /// Writes the memory of a domain to a file that libxl makes, readable for root only (`xc_domain_dumpcore`, xc_core.c).
+    pub(crate) fn domain_core_dump(&self, domid: u32, file: &CStr) -> Result<(), Failure> {
+        // SAFETY: the context is open, the path ends with 0 and lives during the call; a null how: synchronous.
+        self.call("libxl_domain_core_dump", |ctx| unsafe {
+            sys::libxl_domain_core_dump(ctx, domid, file.as_ptr(), null())
         })
     }
 
