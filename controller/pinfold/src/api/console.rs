@@ -1,5 +1,6 @@
 //! `GET /v1/console/vm/{name}`: refuses at once where there is no console, and otherwise becomes one ([`crate::console`]).
 
+use super::documents;
 use super::server::{Api, Peer, Refusal, kind, snapshot};
 use crate::console::{self, PROTOCOL, Session, Target, Tty, look};
 use crate::reconcile::{Note, Reason, note};
@@ -55,10 +56,7 @@ fn find(api: &Api, of: &str, name: &str) -> Result<ObjectRef, Refusal> {
     let snapshot = snapshot(api)?;
     let found = snapshot.objects.iter().find(|view| view.object.kind == kind && view.object.name == name);
     match (kind, found) {
-        (_, None) => Err(Refusal(
-            StatusCode::NOT_FOUND,
-            format!("there is no {}/{name}; see `pinfold get {}`", kind.short(), kind.short()),
-        )),
+        (_, None) => Err(Refusal(StatusCode::NOT_FOUND, documents::missing(&snapshot, kind, name))),
         (ObjectKind::VirtualMachine, Some(view)) => Ok(view.object.clone()),
         (ObjectKind::ForeignDomain, Some(_)) => Err(Refusal(
             StatusCode::CONFLICT,

@@ -94,6 +94,19 @@ pub fn plan(snapshot: &Snapshot) -> PlanDocument {
     }
 }
 
+/// Why nothing bears that name, and where to look.
+pub fn missing(snapshot: &Snapshot, kind: ObjectKind, name: &str) -> String {
+    let is_it = |trashed: &&Trashed| kind == ObjectKind::VirtualMachine && trashed.name.as_str() == name;
+    let kind = kind.short();
+    match snapshot.observed.records.trash.values().filter(is_it).max_by_key(|trashed| trashed.purge_after) {
+        Some(trashed) => format!(
+            "there is no {kind}/{name}: it was removed, and lies in the trash until {:.0}; see `pinfold trash list`",
+            trashed.purge_after
+        ),
+        None => format!("there is no {kind}/{name}; see `pinfold get {kind}`"),
+    }
+}
+
 /// `/v1/trash`.
 pub fn trash(snapshot: &Snapshot, now: Timestamp) -> TrashList {
     let view = |(folder, trashed): (&String, &Trashed)| {

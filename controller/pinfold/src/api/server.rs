@@ -169,14 +169,10 @@ async fn objects(State(api): State<Api>, Query(query): Query<ObjectsQuery>) -> R
 
 async fn object(State(api): State<Api>, Path((of, name)): Path<(String, String)>) -> Result<Response, Refusal> {
     let kind = kind(&of)?;
-    let missing = || {
-        Refusal(
-            StatusCode::NOT_FOUND,
-            format!("there is no {}/{name}; see `pinfold get {}`", kind.short(), kind.short()),
-        )
-    };
     let journal = journal(&api).await?;
-    let detail = documents::detail(&*snapshot(&api)?, journal, (kind, &name), Timestamp::now()).ok_or_else(missing)?;
+    let snapshot = snapshot(&api)?;
+    let missing = || Refusal(StatusCode::NOT_FOUND, documents::missing(&snapshot, kind, &name));
+    let detail = documents::detail(&snapshot, journal, (kind, &name), Timestamp::now()).ok_or_else(missing)?;
     Ok(Json(detail).into_response())
 }
 

@@ -188,3 +188,7 @@ fn object(trashed: &Trashed) -> ObjectRef {
 fn note(trashed: &Trashed, message: String) -> Note {
     Note { object: Some(object(trashed)), reason: Reason::Verb, message, actor: None }
 }
+
+#[cfg(test)]
+#[path = "trash_tests.rs"]
+mod tests;

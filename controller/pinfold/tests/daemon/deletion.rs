@@ -116,6 +116,8 @@ fn what_lies_in_the_trash_is_shown_comes_back_and_goes() {
     assert_eq!(web["author"], "Alice <alice@example.org>", "{trash}");
     assert!(site.pinfold(&["trash", "list"]).out.contains("web"), "{}", site.pinfold(&["trash", "list"]).out);
     let uuid = web["uuid"].as_str().unwrap();
+    let gone = site.pinfold(&["why", "vm/web"]).err;
+    assert!(gone.contains("it was removed, and lies in the trash until 20"), "{gone}");
     assert_eq!(site.pinfold(&["trash", "restore", "web"]).code, 64, "why?");
     assert_ne!(site.pinfold(&["trash", "restore", "nothing", "--reason", "x"]).code, 0);
 
