@@ -149,7 +149,7 @@ pub const MUTATIONS: &[Mutation] = &[
         breaks: "the deadline of a graceful stop is ignored",
         file: "controller/planner/src/patience.rs",
         text: "    if !rest.is_positive() {\n",
-        replacement: "    if !rest.is_positive() || stop.up.is_some() {\n",
+        replacement: "    if !rest.is_positive() || began.ms <= up.ms {\n",
         noticed_by: Test(
             "pinfold-planner",
             "guest_ends",
@@ -236,5 +236,34 @@ pub const MUTATIONS: &[Mutation] = &[
         text: "if !others.is_empty() {",
         replacement: "if false {",
         noticed_by: Test("pinfold-host", "trash", "what_pinfold_did_not_put_there_is_never_purged"),
+    },
+    // What a person ordered.
+    Mutation {
+        breaks: "what is frozen is changed",
+        file: "controller/planner/src/freeze.rs",
+        text: "draft.held(self.message.clone())",
+        replacement: "draft",
+        noticed_by: Test("pinfold-planner", "frozen", "a_commit_and_drift_wait_and_are_shown"),
+    },
+    Mutation {
+        breaks: "drift of a frozen VM is put right",
+        file: "controller/planner/src/freeze.rs",
+        text: "if draft.item.cause == Cause::Drift =>",
+        replacement: "if draft.item.cause == Cause::HostShutdown =>",
+        noticed_by: Test("pinfold-planner", "frozen", "nothing_is_done_to_it_that_was_not_recorded"),
+    },
+    Mutation {
+        breaks: "a foreign domain is claimed although nobody approved it",
+        file: "controller/planner/src/claim.rs",
+        text: "if !approved && goes_on.is_none() {",
+        replacement: "if false && goes_on.is_none() {",
+        noticed_by: Test("pinfold-planner", "claim", "an_adopted_domain_is_claimed_to_an_empty_plan"),
+    },
+    Mutation {
+        breaks: "a core dump takes the room of other VMs'",
+        file: "controller/operation/src/dump.rs",
+        text: ".filter(|other| other.vm == dump.vm).collect();",
+        replacement: ".filter(|_| true).collect();",
+        noticed_by: Test("pinfold-operation", "", "dump::tests::the_oldest_of_its_own_go"),
     },
 ];

@@ -83,6 +83,8 @@ impl Player {
             // No daemon runs between two settlings.
             Step::KillDaemon | Step::StartDaemon => Ok(()),
             Step::Approve(object) => self.approve(object),
+            Step::Freeze(object) => self.verb(&format!("freeze {object} --for 1h --reason test")),
+            Step::Unfreeze(object) => self.verb(&format!("unfreeze {object}")),
             Step::LoseManifests => {
                 self.rig.lab.run("rm -r /srv/config.git /var/lib/pinfold/mirror*").map(drop)?;
                 Ok(())
@@ -187,6 +189,13 @@ impl Player {
         })?;
         let id = id.context("an item has an id")?;
         self.rig.pinfold(&format!("approve {id} --reason test"))?.ok()?;
+        self.rig.kill_daemon()
+    }
+
+    /// A person asks something of the daemon.
+    fn verb(&self, arguments: &str) -> Result<()> {
+        self.rig.start_daemon()?;
+        self.rig.until(arguments, |rig| Ok(rig.pinfold(arguments)?.success()))?;
         self.rig.kill_daemon()
     }
 

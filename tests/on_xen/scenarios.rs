@@ -27,6 +27,7 @@ plays!(
     disk_full,
     drift_of_a_pin,
     foreigners,
+    frozen,
     guests_end,
     guests_end_while_nobody_looks,
     host_reboot,

@@ -49,6 +49,10 @@ pub(crate) enum Step {
     StartDaemon,
     /// A person approves what is held for an object.
     Approve(String),
+    /// A person freezes an object, for an hour.
+    Freeze(String),
+    /// A person ends that.
+    Unfreeze(String),
 }
 
 /// What the disk does with writes.

@@ -2,10 +2,12 @@
 
 mod dom0;
 mod events;
+mod freeze;
 mod trash;
 
 pub use dom0::{Backend, Check, Guests, GuestsVerb, Run};
 pub use events::Events;
+pub use freeze::{Freeze, Unfreeze};
 pub use trash::{Trash, TrashCommand};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -72,6 +74,10 @@ pub enum Command {
     Console(Console),
     /// Approves one held item, by its id in the plan.
     Approve(Approve),
+    /// Leaves a VM, a partition or the whole host as it is for a while: nothing that a commit or drift asks for is done, guests go on.
+    Freeze(Freeze),
+    /// Ends a freeze before its time.
+    Unfreeze(Unfreeze),
     /// Shows what lies in the trash, brings a VM back from it, or takes one away for good.
     Trash(Trash),
     /// Lets a branch be followed whose history does not descend from the accepted commit.

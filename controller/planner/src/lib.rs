@@ -20,6 +20,7 @@ mod devices;
 mod digest;
 mod draft;
 mod files;
+pub mod freeze;
 mod guest_ends;
 mod host_shutdown;
 mod intentions;

@@ -136,6 +136,23 @@ fn recorded_partition<'a>(
     })
 }
 
+impl<'a> Partition<'a> {
+    /// The partition as its record last wanted it; `None` when it has none that can be relied on, and no cpupool.
+    pub(crate) fn into_recorded(self, world: &World<'a>) -> Option<Self> {
+        let Some(record) = self.record else {
+            return Some(self).filter(|partition| partition.unknown.is_some());
+        };
+        Some(Partition {
+            name: record.name.clone(),
+            fate: Fate::Recorded,
+            consent: Vec::new(),
+            cores: record.cores.clone(),
+            wanted: world.topology.cpus(&record.cores),
+            ..self
+        })
+    }
+}
+
 impl Partition<'_> {
     /// Whether VMs mean it by this name, its own or the one it had until now.
     pub(crate) fn is_called(&self, name: &Name) -> bool {

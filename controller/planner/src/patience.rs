@@ -29,20 +29,30 @@ pub(crate) fn up(world: &World) -> Option<UpSince> {
 
 /// What is left of a stop's time.
 pub(crate) fn left(world: &World, stop: &Stopping) -> Left {
-    let now = world.observed.now;
-    let Some(up) = up(world) else {
+    rest(world.observed.now, up(world), stop.up, stop.since, stop.deadline)
+}
+
+/// What is left of a time from `since` to `deadline` that began at `began` by the clock that nobody sets.
+pub(crate) fn rest(
+    now: Timestamp,
+    up: Option<UpSince>,
+    began: Option<UpSince>,
+    since: Timestamp,
+    deadline: Timestamp,
+) -> Left {
+    let Some(up) = up else {
         // An inventory of an earlier pinfold has nothing else.
-        return if now < stop.deadline { Left::Until(stop.deadline) } else { Left::Over };
+        return if now < deadline { Left::Until(deadline) } else { Left::Over };
     };
-    let Some(asked) = stop.up.filter(|asked| asked.boot_id == up.boot_id && asked.ms <= up.ms) else {
+    let Some(began) = began.filter(|began| began.boot_id == up.boot_id && began.ms <= up.ms) else {
         return Left::Unknown;
     };
-    let ran = SignedDuration::from_millis(i64::try_from(up.ms - asked.ms).unwrap_or(i64::MAX));
-    let rest = stop.deadline.duration_since(stop.since).saturating_sub(ran);
+    let ran = SignedDuration::from_millis(i64::try_from(up.ms - began.ms).unwrap_or(i64::MAX));
+    let rest = deadline.duration_since(since).saturating_sub(ran);
     if !rest.is_positive() {
         return Left::Over;
     }
     let until = crate::draft::later(now, rest);
-    let differ = until.duration_since(stop.deadline).abs();
-    Left::Until(if differ < SAME { stop.deadline } else { until })
+    let differ = until.duration_since(deadline).abs();
+    Left::Until(if differ < SAME { deadline } else { until })
 }

@@ -317,6 +317,8 @@ pub enum ConditionKind {
     RestartPending,
     /// Somebody changed it outside git.
     Drifted,
+    /// A person ordered that it stays as it is.
+    Frozen,
 }
 
 /// Whether a condition holds.

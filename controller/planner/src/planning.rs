@@ -2,6 +2,7 @@
 
 use crate::consent::Fate;
 use crate::create::Budget;
+use crate::freeze::{self, Freezes};
 use crate::partitions::Partition;
 use crate::release::Homes;
 use crate::status::{Report, STATE_UNWRITABLE};
@@ -12,8 +13,8 @@ use crate::unknown;
 use crate::vms::{Context, domain_facts, plan_vm};
 use crate::world::{POOL0, World, lives};
 use crate::{
-    Action, Disposition, Item, ObjectKind, ObjectRef, Observed, Plan, claims, cpupools, draft::Draft, host_shutdown,
-    partitions, toolstacks,
+    Action, Disposition, Item, ObjectKind, ObjectRef, Observed, Plan, claims, draft::Draft, host_shutdown, partitions,
+    toolstacks,
 };
 use protocol::{DomainState, Reading};
 use schema::desired::Desired;
@@ -45,8 +46,8 @@ pub fn plan(desired: Option<&Desired>, observed: &Observed) -> Plan {
 fn known(world: &World) -> Plan {
     let (subjects, blocked) = subjects(world);
     let partitions = partitions::partitions(world);
-    let (mut drafts, mut reports, layout) =
-        cpupools::plan_partitions(world, &partitions, &homes(&subjects, &partitions));
+    let freezes = Freezes::of(world, &partitions);
+    let (mut drafts, mut reports, layout) = freezes.plan_partitions(world, &subjects, partitions);
     let shutdown = host_shutdown::in_force(world);
     if let Some(note) = shutdown {
         drafts = host_shutdown::strays(world, note, &subjects, &blocked);
@@ -55,7 +56,10 @@ fn known(world: &World) -> Plan {
     // VMs that end come first: what they let go of counts for those that start.
     let mut budget = Budget { releases: releases(world), ..Budget::default() };
     for subject in &subjects {
-        let (own, report) = plan_vm(&cx, subject, &mut budget);
+        let (own, report) = match freezes.vm(world, subject) {
+            Some(gate) => freeze::plan_vm(&cx, subject, &mut budget, gate),
+            None => plan_vm(&cx, subject, &mut budget),
+        };
         budget
             .releases
             .extend(own.iter().filter(|draft| releases_memory(draft)).map(|draft| draft.item.object.to_string()));
@@ -63,13 +67,16 @@ fn known(world: &World) -> Plan {
         reports.push(report);
     }
     if shutdown.is_none() {
-        drafts.extend(trash::purges(world));
+        drafts.extend(freezes.purges(trash::purges(world)));
     }
     reports.extend(blocked.into_iter().map(blocked_report));
     reports.extend(foreign(world));
     let mut host = host(world, &budget);
     let others = toolstacks::in_the_way(world);
     toolstacks::report(&others, &mut host);
+    if let Some(gate) = freezes.host() {
+        gate.report(&mut host);
+    }
     if let Some(note) = shutdown {
         host_shutdown::report(note, &mut host);
     }
@@ -80,7 +87,7 @@ fn known(world: &World) -> Plan {
 }
 
 /// Where the domains of our VMs belong.
-fn homes(subjects: &[Subject], partitions: &[Partition]) -> Homes {
+pub(crate) fn homes(subjects: &[Subject], partitions: &[Partition]) -> Homes {
     let named = |name| partitions.iter().find(|partition| partition.is_called(name)).map(|partition| partition.uuid);
     let mut homes = Homes::new();
     for subject in subjects {

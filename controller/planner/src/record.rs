@@ -1,6 +1,7 @@
 //! What must outlive a pass: the records that are fsynced before the effect they guard, and read back as part of the observation.
 
 use crate::config::{Defaults, VmConfig};
+use crate::freeze::Freeze;
 use crate::trash::Trashed;
 use jiff::Timestamp;
 use protocol::ShutdownReason;
@@ -26,6 +27,9 @@ pub struct Records {
     /// What lies in the trash, by the folder's name there.
     #[serde(default)]
     pub trash: BTreeMap<String, Trashed>,
+    /// What is frozen, by [`crate::freeze::Frozen::key`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub freezes: BTreeMap<String, protocol::Reading<Freeze>>,
 }
 
 /// A VM as this host knows it. Lies in the VM's folder and moves with it; [`VmRecord::here`] is what does not move.

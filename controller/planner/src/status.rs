@@ -21,6 +21,8 @@ pub(crate) struct Report {
     facts: Vec<(String, String)>,
     stalled: Vec<(String, String)>,
     unknown: Option<(String, String)>,
+    /// Until when it stays as it is, and by whose order.
+    frozen: Option<String>,
     /// Why it is ready, when that needs saying.
     ready: Option<(String, String)>,
     pub(crate) due: Option<Timestamp>,
@@ -34,6 +36,7 @@ impl Report {
             facts: Vec::new(),
             stalled: Vec::new(),
             unknown: None,
+            frozen: None,
             ready: None,
             due: None,
         }
@@ -49,6 +52,10 @@ impl Report {
 
     pub(crate) fn unknown(&mut self, reason: &str, message: impl Into<String>) {
         self.unknown.get_or_insert((reason.to_owned(), message.into()));
+    }
+
+    pub(crate) fn frozen(&mut self, message: String) {
+        self.frozen = Some(message);
     }
 
     pub(crate) fn ready(&mut self, reason: &str, message: impl Into<String>) {
@@ -91,6 +98,9 @@ impl Report {
         let drifted = of(|item| item.cause == Cause::Drift);
         if !drifted.is_empty() {
             add(ConditionKind::Drifted, "ChangedOutside", sentences(&drifted));
+        }
+        if let Some(message) = &self.frozen {
+            add(ConditionKind::Frozen, "Frozen", message.clone());
         }
         conditions.insert(0, self.readiness(&conditions, commit));
         conditions

@@ -3,6 +3,7 @@
 use super::{Store, StoreError};
 use jiff::Timestamp;
 use planner::RecordEdit;
+use planner::freeze::{Freeze, Frozen};
 use planner::record::{Approval, Backoff, Grants, PartitionRecord, VmRecord};
 use protocol::Reading;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,20 @@ impl Store {
     /// Takes an approval back, or uses it up.
     pub fn forget_approval(&self, item: &str) -> Result<(), StoreError> {
         self.forget(&self.approval_path(item)?)
+    }
+
+    /// Keeps an object as it is.
+    pub fn write_freeze(&self, frozen: Frozen, freeze: &Freeze) -> Result<(), StoreError> {
+        self.replace(&self.freeze_path(frozen), freeze)
+    }
+
+    /// Ends a freeze.
+    pub fn forget_freeze(&self, frozen: Frozen) -> Result<(), StoreError> {
+        self.forget(&self.freeze_path(frozen))
+    }
+
+    fn freeze_path(&self, frozen: Frozen) -> PathBuf {
+        self.place.state.join("freezes").join(format!("{}.json", frozen.key()))
     }
 
     /// Writes a VM's record; its folder comes into being together with the first one.

@@ -1,6 +1,7 @@
 //! Reading records: present, absent and unknown are three different answers.
 
 use super::{Disk, Stamp, Store, StoreError, disk_error, held, sum};
+use planner::freeze::{Freeze, Frozen};
 use planner::record::{Approval, PartitionRecord, RECORD_VERSION, Records, VmRecord};
 use protocol::{Cause, Reading};
 use serde::Deserialize;
@@ -24,6 +25,7 @@ impl Store {
                 grants: self.read_file(&self.grants_path()),
                 approvals: self.approvals()?,
                 trash: self.trashed()?,
+                freezes: self.freezes()?,
             })
         };
         match read() {
@@ -97,6 +99,23 @@ impl Store {
             }
         }
         Ok(approvals)
+    }
+
+    /// Freezes. One that cannot be read is in force: its file's name says what it freezes.
+    fn freezes(&self) -> Result<BTreeMap<String, Reading<Freeze>>, StoreError> {
+        let dir = self.place.state.join("freezes");
+        let names = match self.disk.list(&dir) {
+            Ok(names) => names,
+            // An older pinfold made none.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            Err(source) => return Err(disk_error("list", &dir, source)),
+        };
+        let read = |name: &String| {
+            let key = name.strip_suffix(".json").filter(|key| Frozen::parse(key).is_some())?;
+            let reading = self.read_file::<Freeze>(&dir.join(name))?;
+            Some((key.to_owned(), reading))
+        };
+        Ok(names.iter().filter_map(read).collect())
     }
 
     /// Names in a directory of ours. Before the first daemon ran there is no directory, and nothing in it; afterwards its absence is damage.

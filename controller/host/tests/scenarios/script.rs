@@ -92,6 +92,14 @@ impl Scenario {
                 stage.note(&format!("ada approves what is held for {object}"));
                 stage.approve(object);
             }
+            Step::Freeze(object) => {
+                stage.note(&format!("ada freezes {object}"));
+                stage.freeze(object);
+            }
+            Step::Unfreeze(object) => {
+                stage.note(&format!("ada unfreezes {object}"));
+                stage.unfreeze(object);
+            }
         }
     }
 

@@ -4,7 +4,9 @@ use super::access::Sockets;
 use super::console;
 use super::documents;
 use super::usage::{Counters, usage};
-use super::view::{AcceptHistoryCall, Answer, ApproveCall, Head, TrashPurgeCall, TrashRestoreCall};
+use super::view::{
+    AcceptHistoryCall, Answer, ApproveCall, FreezeCall, Head, TrashPurgeCall, TrashRestoreCall, UnfreezeCall,
+};
 use super::watch;
 use crate::console::Holders;
 use crate::metrics;
@@ -102,6 +104,8 @@ fn reading_and_changing() -> Router<Api> {
     reading()
         .route("/v1/sync", post(sync))
         .route("/v1/approve", post(approve))
+        .route("/v1/freeze", post(freeze))
+        .route("/v1/unfreeze", post(unfreeze))
         .route("/v1/trash/restore", post(trash_restore))
         .route("/v1/trash/purge", post(trash_purge))
         .route("/v1/accept-history", post(accept_history))
@@ -246,6 +250,23 @@ async fn approve(
 ) -> Result<Response, Refusal> {
     let ApproveCall { id, reason, expires_seconds } = call;
     ask(&api, peer, Verb::Approve { id, reason, expires: Duration::from_secs(expires_seconds) }).await
+}
+
+async fn freeze(
+    State(api): State<Api>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Json(call): Json<FreezeCall>,
+) -> Result<Response, Refusal> {
+    let FreezeCall { what, seconds, reason } = call;
+    ask(&api, peer, Verb::Freeze { what, span: Duration::from_secs(seconds), reason }).await
+}
+
+async fn unfreeze(
+    State(api): State<Api>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Json(call): Json<UnfreezeCall>,
+) -> Result<Response, Refusal> {
+    ask(&api, peer, Verb::Unfreeze { what: call.what }).await
 }
 
 async fn trash(State(api): State<Api>) -> Result<Response, Refusal> {

@@ -335,6 +335,26 @@ pub struct ApproveCall {
     pub expires_seconds: u64,
 }
 
+/// The body of `POST /v1/freeze`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FreezeCall {
+    /// `vm/NAME`, `cp/NAME` or `host`.
+    pub what: String,
+    /// For how long, in seconds: more than 0, at most 30 days.
+    pub seconds: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// The body of `POST /v1/unfreeze`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UnfreezeCall {
+    /// `vm/NAME`, `cp/NAME` or `host`.
+    pub what: String,
+}
+
 /// The body of `POST /v1/accept-history`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

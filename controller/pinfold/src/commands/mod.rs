@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod explain;
 mod fetch;
+mod freeze;
 mod get;
 mod guests;
 mod import;
@@ -83,6 +84,8 @@ fn run(command: Command, ui: &mut Ui) -> Result<Exit, CommandError> {
         Command::Top(arguments) => top::run(&arguments, ui),
         Command::Console(arguments) => console::run(&arguments),
         Command::Approve(arguments) => approve::run(&arguments, ui),
+        Command::Freeze(arguments) => freeze::run(&arguments, ui),
+        Command::Unfreeze(arguments) => freeze::end(&arguments, ui),
         Command::Trash(arguments) => trash::run(&arguments, ui),
         Command::AcceptHistory(arguments) => accept_history::run(&arguments, ui),
         Command::Sync(arguments) => sync::run(&arguments, ui),

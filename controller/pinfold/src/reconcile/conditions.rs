@@ -112,7 +112,9 @@ fn transitions(status: &ObjectStatus, before: &Known, after: &Known) -> Vec<Note
             notes.push(note(reason, format!("{}: {}", condition.reason, condition.message)));
         }
     }
-    let is_over = |kind: &ConditionKind| !after.contains_key(kind) && *kind != ConditionKind::Reconciling;
+    let is_over = |kind: &ConditionKind| {
+        !after.contains_key(kind) && !matches!(kind, ConditionKind::Reconciling | ConditionKind::Frozen)
+    };
     for (kind, since) in before.iter().filter(|(kind, _)| is_over(kind)) {
         notes.push(note(Reason::Resolved, format!("no longer {}: {}", word(*kind), since.reason)));
     }
@@ -130,8 +132,8 @@ fn reason(known: Option<&Entry>, condition: &Condition) -> Option<Reason> {
             known.is_some_and(|known| known.status != Truth::False).then_some(Reason::NotReady)
         }
         (ConditionKind::Ready, Truth::Unknown) => Some(Reason::Unknown),
-        // Operations are noted one by one.
-        (ConditionKind::Reconciling, _) => None,
+        // Operations are noted one by one, and the verb that freezes.
+        (ConditionKind::Reconciling | ConditionKind::Frozen, _) => None,
         (ConditionKind::Stalled, _) => Some(Reason::Stalled),
         (ConditionKind::Held, _) => Some(Reason::Held),
         (ConditionKind::RestartPending, _) => Some(Reason::RestartPending),
@@ -148,6 +150,7 @@ pub fn word(kind: ConditionKind) -> &'static str {
         ConditionKind::Held => "held",
         ConditionKind::RestartPending => "waiting for a restart",
         ConditionKind::Drifted => "drifted",
+        ConditionKind::Frozen => "frozen",
     }
 }
 

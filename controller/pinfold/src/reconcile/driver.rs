@@ -1,6 +1,7 @@
 //! The driver: one pass is take events, judge, observe, plan, publish, start.
 
 use super::conditions::Conditions;
+use super::freeze;
 use super::host_shutdown::forced;
 use super::in_force::{InForce, chain};
 use super::journal::{self, Note, Reason, intend};
@@ -12,7 +13,7 @@ use crate::source::{self, CommitId, Mirror, Permit, Settings, Watcher};
 use host::{Clock, Host, Interest, StartError, Starts, Store, start_due};
 use jiff::{SignedDuration, Timestamp};
 use planner::record::Approval;
-use planner::{Condition, ConditionKind, Disposition, Item, ObjectRef, Observed, Plan, Truth};
+use planner::{Condition, ConditionKind, Disposition, Item, ObjectRef, ObjectStatus, Observed, Plan, Truth};
 use protocol::Reading;
 use schema::units::Name;
 use std::collections::BTreeMap;
@@ -106,6 +107,7 @@ impl Driver {
         let plan = Arc::new(planner::plan(self.in_force.desired(), &observed));
         self.notice_clock(&observed);
         self.note(now, forced(&observed, &plan));
+        self.note(now, freeze::end(&observed, &self.store));
         self.publish(&observed, &plan);
         self.start(&plan, observed.now);
         self.last_pass = began.elapsed();
@@ -190,6 +192,10 @@ impl Driver {
                 Ok((None, "asked the repository".to_owned()))
             }
             Verb::Approve { id, reason, expires } => self.approve(id, reason, *expires, actor, now),
+            Verb::Freeze { .. } | Verb::Unfreeze { .. } => {
+                let snapshot = self.snapshot().ok_or("the daemon has not looked at the host yet; try again")?;
+                freeze::obey(verb, actor, &snapshot.observed, &snapshot.plan, &self.store, (self.parts.clock)())
+            }
             Verb::TrashRestore { .. } | Verb::TrashPurge { .. } => self.use_trash(verb, actor, now),
             Verb::AcceptHistory { commit, reason } => {
                 let commit: CommitId = commit.parse().map_err(|error| chain(&error))?;
@@ -236,7 +242,17 @@ impl Driver {
         let expires = expires.ok_or("--expires lies too far in the future")?;
         let approval = Approval { actor: actor.to_owned(), reason: why.to_owned(), at: now, expires };
         self.store.write_approval(id, &approval).map_err(|error| error.chain())?;
-        Ok((Some(item.object.clone()), format!("approved: {} {}", planner::render::doing(item.action), item.object)))
+        let is_frozen = |status: &&ObjectStatus| {
+            status.object == item.object && status.conditions.iter().any(|one| one.kind == ConditionKind::Frozen)
+        };
+        let frozen = snapshot
+            .plan
+            .objects
+            .iter()
+            .find(is_frozen)
+            .map_or("", |_| "; it is frozen, and waits for the end of that");
+        let what = planner::render::doing(item.action);
+        Ok((Some(item.object.clone()), format!("approved: {what} {}{frozen}", item.object)))
     }
 
     /// Tells of a wall clock that was set: times in the journal and in conditions do not go on from those before.
@@ -308,8 +324,9 @@ impl Driver {
 
 fn reason(verb: &Verb) -> Option<&str> {
     match verb {
-        Verb::Sync => None,
+        Verb::Sync | Verb::Unfreeze { .. } => None,
         Verb::Approve { reason, .. }
+        | Verb::Freeze { reason, .. }
         | Verb::AcceptHistory { reason, .. }
         | Verb::TrashRestore { reason, .. }
         | Verb::TrashPurge { reason, .. } => Some(reason),

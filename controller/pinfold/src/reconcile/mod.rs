@@ -9,6 +9,7 @@
 
 mod conditions;
 mod driver;
+mod freeze;
 mod host_shutdown;
 mod in_force;
 mod journal;

@@ -17,6 +17,20 @@ pub enum Verb {
         /// How long the approval is good for.
         expires: Duration,
     },
+    /// Leave an object as it is for a while.
+    Freeze {
+        /// The object, such as `vm/web` or `host`.
+        what: String,
+        /// For how long.
+        span: Duration,
+        /// Why.
+        reason: String,
+    },
+    /// End a freeze.
+    Unfreeze {
+        /// The object.
+        what: String,
+    },
     /// Bring a VM back from the trash.
     TrashRestore {
         /// Its name, UUID, or folder.

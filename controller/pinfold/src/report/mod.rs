@@ -56,6 +56,7 @@ fn telling(view: &ObjectView) -> Option<&ConditionView> {
         ConditionKind::Drifted,
         ConditionKind::Reconciling,
         ConditionKind::RestartPending,
+        ConditionKind::Frozen,
     ];
     let unknown = view.condition(ConditionKind::Ready).filter(|condition| condition.status == Truth::Unknown);
     unknown

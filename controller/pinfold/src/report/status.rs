@@ -79,6 +79,7 @@ fn counts(objects: &[ObjectView]) -> String {
         (ConditionKind::Stalled, "stalled"),
         (ConditionKind::Held, "held"),
         (ConditionKind::Drifted, "drifted"),
+        (ConditionKind::Frozen, "frozen"),
         (ConditionKind::RestartPending, "waiting for a restart"),
     ] {
         push(objects.iter().filter(ours).filter(|view| view.is(kind)).count(), word);

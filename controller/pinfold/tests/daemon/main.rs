@@ -9,6 +9,7 @@ mod deletion;
 #[path = "../common/entry.rs"]
 mod entry;
 mod first_start;
+mod freeze;
 mod git_fails;
 mod host_shutdown;
 #[path = "../common/https_server.rs"]
