@@ -266,4 +266,11 @@ pub const MUTATIONS: &[Mutation] = &[
         replacement: ".filter(|_| true).collect();",
         noticed_by: Test("pinfold-operation", "", "dump::tests::the_oldest_of_its_own_go"),
     },
+    Mutation {
+        breaks: "an override that cannot be read starts or stops a VM",
+        file: "controller/planner/src/overrides.rs",
+        text: "None => record.map_or(Power::Stopped, |record| record.wanted.power),",
+        replacement: "None => record.map_or(declared, |_| declared),",
+        noticed_by: Test("pinfold-planner", "overrides", "what_cannot_be_read_neither_starts_nor_stops_it"),
+    },
 ];

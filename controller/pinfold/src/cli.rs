@@ -2,13 +2,13 @@
 
 mod dom0;
 mod events;
-mod freeze;
 mod trash;
+mod verbs;
 
 pub use dom0::{Backend, Check, Guests, GuestsVerb, Run};
 pub use events::Events;
-pub use freeze::{Freeze, Unfreeze};
 pub use trash::{Trash, TrashCommand};
+pub use verbs::{Approve, Freeze, PowerVerb, Unfreeze};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -78,6 +78,16 @@ pub enum Command {
     Freeze(Freeze),
     /// Ends a freeze before its time.
     Unfreeze(Unfreeze),
+    /// Has a VM run for a while, whatever its manifest says.
+    Start(PowerVerb),
+    /// Has a VM stopped for a while, whatever its manifest says.
+    Stop(PowerVerb),
+    /// Has a VM paused for a while, whatever its manifest says.
+    Pause(PowerVerb),
+    /// Restarts a VM once, with whatever waits for its next start.
+    Restart(PowerVerb),
+    /// Ends an override by `start`, `stop`, `pause` or `restart` before its time.
+    Follow(Unfreeze),
     /// Shows what lies in the trash, brings a VM back from it, or takes one away for good.
     Trash(Trash),
     /// Lets a branch be followed whose history does not descend from the accepted commit.
@@ -319,22 +329,6 @@ pub struct Object {
     /// How to say it.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: DocumentOutput,
-    /// Where to ask.
-    #[command(flatten)]
-    pub socket: Socket,
-}
-
-/// `pinfold approve`.
-#[derive(Debug, Args)]
-pub struct Approve {
-    /// The item's id, as `pinfold plan` shows it.
-    pub id: String,
-    /// Why; kept in the journal.
-    #[arg(long)]
-    pub reason: String,
-    /// How long the approval is good for.
-    #[arg(long, default_value = "1d")]
-    pub expires: String,
     /// Where to ask.
     #[command(flatten)]
     pub socket: Socket,

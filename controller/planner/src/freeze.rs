@@ -7,7 +7,7 @@ use crate::consent::Fate;
 use crate::create::Budget;
 use crate::draft::{Draft, later, moment};
 use crate::partitions::{Layout, Partition};
-use crate::patience::{self, Left};
+use crate::patience;
 use crate::record::UpSince;
 use crate::status::Report;
 use crate::subjects::Subject;
@@ -95,12 +95,7 @@ pub fn over(observed: &Observed) -> Vec<(&str, &Freeze)> {
 
 /// When it ends; `None` when it has.
 fn ends(freeze: &Freeze, now: Timestamp, up: Option<UpSince>) -> Option<Timestamp> {
-    match patience::rest(now, up, freeze.up, freeze.since, freeze.until) {
-        Left::Until(until) => Some(until),
-        Left::Over => None,
-        // The host booted since: the wall clock is all there is.
-        Left::Unknown => Some(freeze.until).filter(|until| now < *until),
-    }
+    patience::lasts(now, up, freeze.up, freeze.since, freeze.until)
 }
 
 /// The freezes in force.
@@ -305,6 +300,7 @@ fn as_recorded<'w>(subject: &Subject<'w>) -> Option<Subject<'w>> {
         record: Some(record),
         domains: subject.domains.clone(),
         dying: subject.dying.clone(),
+        overridden: None,
     })
 }
 

@@ -63,7 +63,8 @@ pub(crate) fn intentions(world: &World, subject: &Subject, drafts: &mut Vec<Draf
         }
         hold(&groups, Action::Change, Effect::Restart, &rule);
     }
-    if over && subject.config.power == Power::Stopped {
+    // What a person orders needs no other person.
+    if over && subject.config.power == Power::Stopped && subject.overridden.is_none() {
         hold(&[Group::Power], Action::Stop, Effect::Stop, &rule);
     }
     intentions

@@ -28,6 +28,7 @@ pub mod laws;
 mod live;
 pub mod memory;
 pub mod observed;
+pub mod overrides;
 mod partitions;
 mod patience;
 mod pause;

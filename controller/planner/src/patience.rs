@@ -32,6 +32,21 @@ pub(crate) fn left(world: &World, stop: &Stopping) -> Left {
     rest(world.observed.now, up(world), stop.up, stop.since, stop.deadline)
 }
 
+/// When something ends that a person ordered for a while; `None` when it has. After a boot of the host the wall clock is all there is.
+pub(crate) fn lasts(
+    now: Timestamp,
+    up: Option<UpSince>,
+    began: Option<UpSince>,
+    since: Timestamp,
+    until: Timestamp,
+) -> Option<Timestamp> {
+    match rest(now, up, began, since, until) {
+        Left::Until(until) => Some(until),
+        Left::Over => None,
+        Left::Unknown => Some(until).filter(|until| now < *until),
+    }
+}
+
 /// What is left of a time from `since` to `deadline` that began at `began` by the clock that nobody sets.
 pub(crate) fn rest(
     now: Timestamp,

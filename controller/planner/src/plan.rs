@@ -317,8 +317,10 @@ pub enum ConditionKind {
     RestartPending,
     /// Somebody changed it outside git.
     Drifted,
-    /// A person ordered that it stays as it is.
+    /// A person wants it to stay as it is.
     Frozen,
+    /// A person wants another power than its manifest says, for a while.
+    Overridden,
 }
 
 /// Whether a condition holds.

@@ -26,9 +26,10 @@ pub(crate) fn plan_absent(planning: &mut Planning, budget: &mut Budget) {
         return rest(planning, false);
     }
     let off = planning.subject.record.and_then(|record| record.off_by_guest.as_ref());
-    if let Some(off) = off.filter(|off| off.manifest == planning.subject.manifest) {
+    let is_started = |since| planning.subject.overridden.as_ref().is_some_and(|order| order.starts_after(since));
+    if let Some(off) = off.filter(|off| off.manifest == planning.subject.manifest && !is_started(off.since)) {
         let message = format!(
-            "its guest ended by itself ({}) and stays off; any change of its manifest starts it",
+            "its guest ended by itself ({}) and stays off; any change of its manifest starts it, and so does `pinfold start`",
             reason_text(off.reason)
         );
         planning.report.ready("OffByGuest", message);

@@ -2,6 +2,7 @@
 
 use crate::config::{Defaults, VmConfig};
 use crate::freeze::Freeze;
+use crate::overrides::Override;
 use crate::trash::Trashed;
 use jiff::Timestamp;
 use protocol::ShutdownReason;
@@ -30,6 +31,9 @@ pub struct Records {
     /// What is frozen, by [`crate::freeze::Frozen::key`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub freezes: BTreeMap<String, protocol::Reading<Freeze>>,
+    /// Overrides of VMs' power.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub overrides: BTreeMap<Uuid, protocol::Reading<Override>>,
 }
 
 /// A VM as this host knows it. Lies in the VM's folder and moves with it; [`VmRecord::here`] is what does not move.

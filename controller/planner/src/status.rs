@@ -23,6 +23,8 @@ pub(crate) struct Report {
     unknown: Option<(String, String)>,
     /// Until when it stays as it is, and by whose order.
     frozen: Option<String>,
+    /// What a person wants of its power, and until when.
+    overridden: Option<String>,
     /// Why it is ready, when that needs saying.
     ready: Option<(String, String)>,
     pub(crate) due: Option<Timestamp>,
@@ -37,6 +39,7 @@ impl Report {
             stalled: Vec::new(),
             unknown: None,
             frozen: None,
+            overridden: None,
             ready: None,
             due: None,
         }
@@ -56,6 +59,10 @@ impl Report {
 
     pub(crate) fn frozen(&mut self, message: String) {
         self.frozen = Some(message);
+    }
+
+    pub(crate) fn overridden(&mut self, message: String) {
+        self.overridden = Some(message);
     }
 
     pub(crate) fn ready(&mut self, reason: &str, message: impl Into<String>) {
@@ -101,6 +108,9 @@ impl Report {
         }
         if let Some(message) = &self.frozen {
             add(ConditionKind::Frozen, "Frozen", message.clone());
+        }
+        if let Some(message) = &self.overridden {
+            add(ConditionKind::Overridden, "Overridden", message.clone());
         }
         conditions.insert(0, self.readiness(&conditions, commit));
         conditions

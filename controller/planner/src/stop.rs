@@ -74,6 +74,18 @@ pub(crate) fn plan_restart(planning: &mut Planning, domain: &Domain) -> bool {
     true
 }
 
+/// A restart that a person wants: with whatever waits for the next start.
+pub(crate) fn plan_restart_by_hand(planning: &mut Planning, domain: &Domain) {
+    const WHY: &str = "it is restarted by hand";
+    let changes = pending(planning, domain);
+    let draft =
+        planning.draft(Rank::Stop, Action::Stop, Effect::Restart).cause(Cause::Commit).changes(changes).reason(WHY);
+    let draft = next_step(planning, domain, draft, WHY);
+    planning.drafts.push(draft);
+    let start = planning.draft(Rank::Start, Action::Start, Effect::Create).reason(WHY);
+    planning.drafts.push(start.waiting(format!("{} has stopped", planning.subject.object)));
+}
+
 /// What differs between how the domain was built and how it would be built now. Nothing, when nobody knows how it was built.
 fn pending(planning: &mut Planning, domain: &Domain) -> Vec<Change> {
     let Some(intent) = planning.subject.describes(domain) else {

@@ -2,6 +2,7 @@
 
 use crate::config::{Defaults, VmConfig};
 use crate::consent::{Fate, fate};
+use crate::overrides::{self, Standing};
 use crate::record::{Here, RECORD_VERSION, VmRecord};
 use crate::world::{World, lives};
 use crate::{ObjectKind, ObjectRef, RecordEdit, digest, resolve};
@@ -29,6 +30,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) domains: Vec<&'a Domain>,
     /// What Xen still tears down.
     pub(crate) dying: Vec<&'a Domain>,
+    /// What a person wants of its power; it is in `config` already.
+    pub(crate) overridden: Option<Standing>,
 }
 
 /// A VM that nothing can be planned for.
@@ -111,7 +114,11 @@ fn declared_subject<'a>(world: &World<'a>, owned: &Owned<'a>, uuid: Uuid, vm: &'
     let manifest = digest::manifest_digest(vm);
     let (domains, dying) = owned.by(uuid);
     let name = vm.name.clone();
+    let overridden = overrides::of(world, uuid);
+    let power = overridden.as_ref().map_or(config.power, |one| one.power(config.power, record));
+    let config = VmConfig { power, ..config };
     Ok(Subject {
+        overridden,
         object,
         uuid,
         name,
@@ -151,13 +158,17 @@ fn recorded_subject<'a>(
     };
     let (fate, consent) = fate(world, &object, uuid, &record.name);
     let (domains, dying) = owned.by(uuid);
+    let overridden = overrides::of(world, uuid).filter(|_| fate != Fate::Removed);
+    let declared = record.wanted.power;
+    let power = overridden.as_ref().map_or(declared, |one| one.power(declared, Some(record)));
     Ok(Subject {
+        overridden,
         object,
         uuid,
         name: record.name.clone(),
         fate,
         consent,
-        config: record.wanted.clone(),
+        config: VmConfig { power, ..record.wanted.clone() },
         defaults: record.defaults.clone(),
         manifest: record.manifest.clone(),
         record: Some(record),

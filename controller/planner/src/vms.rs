@@ -48,6 +48,9 @@ pub(crate) fn plan_vm<'w>(cx: &Context<'_, 'w>, subject: &Subject<'w>, budget: &
     }
     let mut planning = Planning { cx, world, subject, intentions, report, drafts };
     planning.plan(budget);
+    if let Some(order) = &subject.overridden {
+        order.sign(&mut planning.drafts, &mut planning.report);
+    }
     (planning.drafts, planning.report)
 }
 
@@ -121,6 +124,8 @@ impl<'w> Planning<'_, 'w> {
             suspend::plan_save(self, domain);
         } else if suspend::tidy(self, domain) {
             // One thing at a time.
+        } else if self.subject.overridden.as_ref().is_some_and(|order| order.restarts(domain)) {
+            stop::plan_restart_by_hand(self, domain);
         } else if !stop::plan_restart(self, domain) {
             live::plan_live(self, domain);
         }

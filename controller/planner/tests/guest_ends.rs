@@ -44,7 +44,7 @@ fn a_power_off_from_inside_stays_off_across_a_host_boot_until_the_manifest_chang
     assert_snapshot!(stage.converge(), @" 1 vm/web settle (Guest; its guest ended by itself (poweroff); it stays off) now do destroy-domain");
     assert_snapshot!(stage.status("vm/web"), @r"
     vm/web: off by guest
-      Ready True OffByGuest: its guest ended by itself (poweroff) and stays off; any change of its manifest starts it
+      Ready True OffByGuest: its guest ended by itself (poweroff) and stays off; any change of its manifest starts it, and so does `pinfold start`
     ");
     stage.event(&Event::PowerLoss);
     assert_snapshot!(stage.converge(), @"");
@@ -145,7 +145,7 @@ fn a_crash_stays_under_never() {
     assert_snapshot!(stage.converge(), @" 1 vm/web settle (Guest; its guest ended by itself (watchdog); it stays off) now do destroy-domain");
     assert_snapshot!(stage.status("vm/web"), @r"
     vm/web: off by guest
-      Ready True OffByGuest: its guest ended by itself (watchdog) and stays off; any change of its manifest starts it
+      Ready True OffByGuest: its guest ended by itself (watchdog) and stays off; any change of its manifest starts it, and so does `pinfold start`
     ");
 }
 

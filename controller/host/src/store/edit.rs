@@ -4,9 +4,11 @@ use super::{Store, StoreError};
 use jiff::Timestamp;
 use planner::RecordEdit;
 use planner::freeze::{Freeze, Frozen};
+use planner::overrides::Override;
 use planner::record::{Approval, Backoff, Grants, PartitionRecord, VmRecord};
 use protocol::Reading;
 use std::path::{Path, PathBuf};
+use uuid::Uuid;
 
 /// A failure that edits speak of.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,20 @@ impl Store {
     /// Ends a freeze.
     pub fn forget_freeze(&self, frozen: Frozen) -> Result<(), StoreError> {
         self.forget(&self.freeze_path(frozen))
+    }
+
+    /// Keeps what a person wants of a VM's power.
+    pub fn write_override(&self, vm: Uuid, one: &Override) -> Result<(), StoreError> {
+        self.replace(&self.override_path(vm), one)
+    }
+
+    /// Ends that.
+    pub fn forget_override(&self, vm: Uuid) -> Result<(), StoreError> {
+        self.forget(&self.override_path(vm))
+    }
+
+    fn override_path(&self, vm: Uuid) -> PathBuf {
+        self.place.state.join("overrides").join(format!("{vm}.json"))
     }
 
     fn freeze_path(&self, frozen: Frozen) -> PathBuf {

@@ -7,6 +7,7 @@
 //! <state>/grants.json                 what accepted commits may remove
 //! <state>/approvals/<item>.json       approvals of held items
 //! <state>/freezes/<object>.json       objects that stay as they are
+//! <state>/overrides/<vm>.json         overrides of VMs' power
 //! <state>/operations/<id>.json        an operation under way, written before its worker starts
 //! <state>/outcomes/<id>.json          written by the worker itself
 //! <state>/locks/                      locks of objects, taken by workers
@@ -184,7 +185,7 @@ impl Store {
             tracing::warn!("cannot write the pid to `{}`: {error}", path.display());
         }
         *held(&self.daemon) = Some(lock);
-        for name in ["partitions", "approvals", "freezes", "operations", "outcomes", "locks", "journal"] {
+        for name in ["partitions", "approvals", "freezes", "overrides", "operations", "outcomes", "locks", "journal"] {
             self.make_dirs(&state.join(name))?;
         }
         self.pin_host()?;
@@ -210,8 +211,8 @@ impl Store {
     /// that a power cut takes away again: nothing may be planned from it before it is durable.
     fn make_names_durable(&self) -> Result<(), StoreError> {
         let Place { state, storage, .. } = &self.place;
-        let below =
-            ["partitions", "approvals", "freezes", "operations", "outcomes", "journal"].map(|name| state.join(name));
+        let below = ["partitions", "approvals", "freezes", "overrides", "operations", "outcomes", "journal"]
+            .map(|name| state.join(name));
         let folders = self.names(storage)?.into_iter().filter(|name| name.parse::<uuid::Uuid>().is_ok());
         let folders: Vec<PathBuf> = folders.map(|name| storage.join(name)).collect();
         // There is none before something was removed.

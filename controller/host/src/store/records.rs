@@ -2,6 +2,7 @@
 
 use super::{Disk, Stamp, Store, StoreError, disk_error, held, sum};
 use planner::freeze::{Freeze, Frozen};
+use planner::overrides::Override;
 use planner::record::{Approval, PartitionRecord, RECORD_VERSION, Records, VmRecord};
 use protocol::{Cause, Reading};
 use serde::Deserialize;
@@ -26,6 +27,7 @@ impl Store {
                 approvals: self.approvals()?,
                 trash: self.trashed()?,
                 freezes: self.freezes()?,
+                overrides: self.overrides()?,
             })
         };
         match read() {
@@ -103,18 +105,28 @@ impl Store {
 
     /// Freezes. One that cannot be read is in force: its file's name says what it freezes.
     fn freezes(&self) -> Result<BTreeMap<String, Reading<Freeze>>, StoreError> {
-        let dir = self.place.state.join("freezes");
+        self.of_people("freezes", |key| Frozen::parse(key).map(|_| key.to_owned()))
+    }
+
+    /// Overrides of VMs' power. One that cannot be read is in force, too.
+    fn overrides(&self) -> Result<BTreeMap<Uuid, Reading<Override>>, StoreError> {
+        self.of_people("overrides", |key| key.parse().ok())
+    }
+
+    /// What people have asked for, by the names of their files.
+    fn of_people<K: Ord, T: DeserializeOwned>(
+        &self,
+        folder: &str,
+        key: impl Fn(&str) -> Option<K>,
+    ) -> Result<BTreeMap<K, Reading<T>>, StoreError> {
+        let dir = self.place.state.join(folder);
         let names = match self.disk.list(&dir) {
             Ok(names) => names,
             // An older pinfold made none.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
             Err(source) => return Err(disk_error("list", &dir, source)),
         };
-        let read = |name: &String| {
-            let key = name.strip_suffix(".json").filter(|key| Frozen::parse(key).is_some())?;
-            let reading = self.read_file::<Freeze>(&dir.join(name))?;
-            Some((key.to_owned(), reading))
-        };
+        let read = |name: &String| Some((key(name.strip_suffix(".json")?)?, self.read_file::<T>(&dir.join(name))?));
         Ok(names.iter().filter_map(read).collect())
     }
 

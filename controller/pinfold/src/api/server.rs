@@ -5,7 +5,8 @@ use super::console;
 use super::documents;
 use super::usage::{Counters, usage};
 use super::view::{
-    AcceptHistoryCall, Answer, ApproveCall, FreezeCall, Head, TrashPurgeCall, TrashRestoreCall, UnfreezeCall,
+    AcceptHistoryCall, Answer, ApproveCall, FreezeCall, Head, OverrideCall, OverrideKind, TrashPurgeCall,
+    TrashRestoreCall, UnfreezeCall,
 };
 use super::watch;
 use crate::console::Holders;
@@ -21,6 +22,7 @@ use axum::serve::IncomingStream;
 use host::{Meter, Store};
 use jiff::Timestamp;
 use planner::ObjectKind;
+use planner::config::Power;
 use serde::Deserialize;
 use std::future::IntoFuture;
 use std::io;
@@ -106,6 +108,8 @@ fn reading_and_changing() -> Router<Api> {
         .route("/v1/approve", post(approve))
         .route("/v1/freeze", post(freeze))
         .route("/v1/unfreeze", post(unfreeze))
+        .route("/v1/override", post(override_power))
+        .route("/v1/follow", post(follow))
         .route("/v1/trash/restore", post(trash_restore))
         .route("/v1/trash/purge", post(trash_purge))
         .route("/v1/accept-history", post(accept_history))
@@ -267,6 +271,29 @@ async fn unfreeze(
     Json(call): Json<UnfreezeCall>,
 ) -> Result<Response, Refusal> {
     ask(&api, peer, Verb::Unfreeze { what: call.what }).await
+}
+
+async fn override_power(
+    State(api): State<Api>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Json(call): Json<OverrideCall>,
+) -> Result<Response, Refusal> {
+    let OverrideCall { what, kind, seconds, reason } = call;
+    let power = match kind {
+        OverrideKind::Start => Some(Power::Running),
+        OverrideKind::Stop => Some(Power::Stopped),
+        OverrideKind::Pause => Some(Power::Paused),
+        OverrideKind::Restart => None,
+    };
+    ask(&api, peer, Verb::Power { what, power, span: Duration::from_secs(seconds), reason }).await
+}
+
+async fn follow(
+    State(api): State<Api>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Json(call): Json<UnfreezeCall>,
+) -> Result<Response, Refusal> {
+    ask(&api, peer, Verb::Follow { what: call.what }).await
 }
 
 async fn trash(State(api): State<Api>) -> Result<Response, Refusal> {

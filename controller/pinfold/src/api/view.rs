@@ -347,7 +347,35 @@ pub struct FreezeCall {
     pub reason: String,
 }
 
-/// The body of `POST /v1/unfreeze`.
+/// The body of `POST /v1/override`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OverrideCall {
+    /// `vm/NAME`.
+    pub what: String,
+    /// What.
+    pub kind: OverrideKind,
+    /// For how long, in seconds: more than 0, at most 30 days.
+    pub seconds: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// What can be asked of a VM's power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OverrideKind {
+    /// It runs.
+    Start,
+    /// It is stopped.
+    Stop,
+    /// It is paused.
+    Pause,
+    /// It is stopped and started once.
+    Restart,
+}
+
+/// The body of `POST /v1/unfreeze` and `POST /v1/follow`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UnfreezeCall {

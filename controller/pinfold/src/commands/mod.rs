@@ -11,7 +11,6 @@ mod error;
 mod events;
 mod explain;
 mod fetch;
-mod freeze;
 mod get;
 mod guests;
 mod import;
@@ -28,11 +27,13 @@ mod sync;
 mod top;
 mod trash;
 mod validate;
+mod verbs;
 mod watch;
 mod why;
 
 pub use error::CommandError;
 
+use crate::api::view::OverrideKind;
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 use crate::ui::Ui;
@@ -84,8 +85,13 @@ fn run(command: Command, ui: &mut Ui) -> Result<Exit, CommandError> {
         Command::Top(arguments) => top::run(&arguments, ui),
         Command::Console(arguments) => console::run(&arguments),
         Command::Approve(arguments) => approve::run(&arguments, ui),
-        Command::Freeze(arguments) => freeze::run(&arguments, ui),
-        Command::Unfreeze(arguments) => freeze::end(&arguments, ui),
+        Command::Freeze(arguments) => verbs::run(&arguments, ui),
+        Command::Unfreeze(arguments) => verbs::end(&arguments, ui),
+        Command::Start(arguments) => verbs::power(OverrideKind::Start, &arguments, ui),
+        Command::Stop(arguments) => verbs::power(OverrideKind::Stop, &arguments, ui),
+        Command::Pause(arguments) => verbs::power(OverrideKind::Pause, &arguments, ui),
+        Command::Restart(arguments) => verbs::power(OverrideKind::Restart, &arguments, ui),
+        Command::Follow(arguments) => verbs::follow(&arguments, ui),
         Command::Trash(arguments) => trash::run(&arguments, ui),
         Command::AcceptHistory(arguments) => accept_history::run(&arguments, ui),
         Command::Sync(arguments) => sync::run(&arguments, ui),

@@ -113,7 +113,8 @@ fn transitions(status: &ObjectStatus, before: &Known, after: &Known) -> Vec<Note
         }
     }
     let is_over = |kind: &ConditionKind| {
-        !after.contains_key(kind) && !matches!(kind, ConditionKind::Reconciling | ConditionKind::Frozen)
+        !after.contains_key(kind)
+            && !matches!(kind, ConditionKind::Reconciling | ConditionKind::Frozen | ConditionKind::Overridden)
     };
     for (kind, since) in before.iter().filter(|(kind, _)| is_over(kind)) {
         notes.push(note(Reason::Resolved, format!("no longer {}: {}", word(*kind), since.reason)));
@@ -132,8 +133,8 @@ fn reason(known: Option<&Entry>, condition: &Condition) -> Option<Reason> {
             known.is_some_and(|known| known.status != Truth::False).then_some(Reason::NotReady)
         }
         (ConditionKind::Ready, Truth::Unknown) => Some(Reason::Unknown),
-        // Operations are noted one by one, and the verb that freezes.
-        (ConditionKind::Reconciling | ConditionKind::Frozen, _) => None,
+        // Operations are noted one by one, and the verbs behind the others.
+        (ConditionKind::Reconciling | ConditionKind::Frozen | ConditionKind::Overridden, _) => None,
         (ConditionKind::Stalled, _) => Some(Reason::Stalled),
         (ConditionKind::Held, _) => Some(Reason::Held),
         (ConditionKind::RestartPending, _) => Some(Reason::RestartPending),
@@ -151,6 +152,7 @@ pub fn word(kind: ConditionKind) -> &'static str {
         ConditionKind::RestartPending => "waiting for a restart",
         ConditionKind::Drifted => "drifted",
         ConditionKind::Frozen => "frozen",
+        ConditionKind::Overridden => "overridden",
     }
 }
 

@@ -5,6 +5,7 @@ use super::freeze;
 use super::host_shutdown::forced;
 use super::in_force::{InForce, chain};
 use super::journal::{self, Note, Reason, intend};
+use super::overrides;
 use super::snapshot::{Counts, Snapshot};
 use super::trash;
 use super::verb::{Verb, VerbCall};
@@ -108,6 +109,7 @@ impl Driver {
         self.notice_clock(&observed);
         self.note(now, forced(&observed, &plan));
         self.note(now, freeze::end(&observed, &self.store));
+        self.note(now, overrides::end(&observed, &self.store));
         self.publish(&observed, &plan);
         self.start(&plan, observed.now);
         self.last_pass = began.elapsed();
@@ -195,6 +197,10 @@ impl Driver {
             Verb::Freeze { .. } | Verb::Unfreeze { .. } => {
                 let snapshot = self.snapshot().ok_or("the daemon has not looked at the host yet; try again")?;
                 freeze::obey(verb, actor, &snapshot.observed, &snapshot.plan, &self.store, (self.parts.clock)())
+            }
+            Verb::Power { .. } | Verb::Follow { .. } => {
+                let snapshot = self.snapshot().ok_or("the daemon has not looked at the host yet; try again")?;
+                overrides::obey(verb, actor, &snapshot.observed, &snapshot.plan, &self.store, (self.parts.clock)())
             }
             Verb::TrashRestore { .. } | Verb::TrashPurge { .. } => self.use_trash(verb, actor, now),
             Verb::AcceptHistory { commit, reason } => {
@@ -324,9 +330,10 @@ impl Driver {
 
 fn reason(verb: &Verb) -> Option<&str> {
     match verb {
-        Verb::Sync | Verb::Unfreeze { .. } => None,
+        Verb::Sync | Verb::Unfreeze { .. } | Verb::Follow { .. } => None,
         Verb::Approve { reason, .. }
         | Verb::Freeze { reason, .. }
+        | Verb::Power { reason, .. }
         | Verb::AcceptHistory { reason, .. }
         | Verb::TrashRestore { reason, .. }
         | Verb::TrashPurge { reason, .. } => Some(reason),

@@ -12,7 +12,7 @@ use planner::{ObjectKind, ObjectRef, Observed, Plan};
 const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 30);
 
 /// What a verb did: about what, and a sentence.
-type Done = Result<(Option<ObjectRef>, String), String>;
+pub(super) type Done = Result<(Option<ObjectRef>, String), String>;
 
 /// Obeys a verb about freezes. `now` is its moment.
 pub(super) fn obey(verb: &Verb, actor: &str, observed: &Observed, plan: &Plan, store: &Store, now: Moment) -> Done {
@@ -58,7 +58,7 @@ pub(super) fn end(observed: &Observed, store: &Store) -> Vec<Note> {
 }
 
 /// An object of the plan, by `kind/name`, or `host`.
-fn find(what: &str, plan: &Plan) -> Result<(ObjectRef, Frozen), String> {
+pub(super) fn find(what: &str, plan: &Plan) -> Result<(ObjectRef, Frozen), String> {
     let (kind, name) = what.split_once('/').map_or((what, None), |(kind, name)| (kind, Some(name)));
     let is_it = |object: &&ObjectRef| {
         let is_host = kind == "host" && object.kind == ObjectKind::Host && name.is_none();

@@ -13,6 +13,7 @@ mod freeze;
 mod host_shutdown;
 mod in_force;
 mod journal;
+mod overrides;
 mod snapshot;
 mod tally;
 mod trash;

@@ -1,5 +1,6 @@
 //! What a person asks the driver to do.
 
+use planner::config::Power;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -25,6 +26,22 @@ pub enum Verb {
         span: Duration,
         /// Why.
         reason: String,
+    },
+    /// Give a VM another power than its manifest says, for a while.
+    Power {
+        /// The VM.
+        what: String,
+        /// What; `None` is a restart.
+        power: Option<Power>,
+        /// For how long.
+        span: Duration,
+        /// Why.
+        reason: String,
+    },
+    /// Let a VM follow its manifest again.
+    Follow {
+        /// The VM.
+        what: String,
     },
     /// End a freeze.
     Unfreeze {

@@ -80,6 +80,7 @@ fn counts(objects: &[ObjectView]) -> String {
         (ConditionKind::Held, "held"),
         (ConditionKind::Drifted, "drifted"),
         (ConditionKind::Frozen, "frozen"),
+        (ConditionKind::Overridden, "overridden"),
         (ConditionKind::RestartPending, "waiting for a restart"),
     ] {
         push(objects.iter().filter(ours).filter(|view| view.is(kind)).count(), word);

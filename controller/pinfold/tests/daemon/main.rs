@@ -17,6 +17,7 @@ mod https_server;
 mod life;
 mod manifests;
 mod offline;
+mod overrides;
 mod reconcile;
 mod reload;
 mod secrets;
