@@ -20,6 +20,8 @@ use crate::command::quote;
 use crate::freeze::used;
 
 const SCRIPT: &str = r#"
+# Whoever started it may be dead before it reads a word: then what is said is lost, and the folder goes all the same.
+trap '' PIPE
 folder=$(mktemp -d "${TMPDIR:-/tmp}/pinfold-lab-XXXXXX") || exit
 exec 3<&0 </dev/null
 echo "$folder"
@@ -129,5 +131,28 @@ impl Drop for Guard {
         drop(self.orders.take());
         // If it cannot be waited for it is gone already.
         let _ = self.shell.wait();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod tests {
+    use super::*;
+
+    /// As when the lab's process is killed in the very moment in which the folder is made.
+    #[test]
+    fn a_guard_that_nobody_listens_to_leaves_nothing() {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut shell = Command::new("sh")
+            .args(["-c", &format!("sleep 0.2\n{SCRIPT}"), "lab-guard"])
+            .env("TMPDIR", temporary.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(shell.stdout.take());
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
     }
 }
