@@ -74,6 +74,7 @@ pub(crate) fn vm(
         protect: false,
         formerly: Vec::new(),
         uuid: Some(domain.uuid),
+        mode: None,
     };
     ((!sheet.is_refused).then_some(vm), sheet.findings)
 }

@@ -55,6 +55,7 @@ pub(crate) fn vm(file: &str, text: &str, site: &Site, networks: &mut Networks) -
             protect: false,
             formerly: Vec::new(),
             uuid,
+            mode: None,
         }),
         _ => None,
     };

@@ -88,6 +88,7 @@ fn vm() -> impl Strategy<Value = Vm> {
             protect: false,
             formerly: Vec::new(),
             uuid: uuid.map(uuid::Uuid::from_u128),
+            mode: None,
         }
     })
 }

@@ -4,6 +4,7 @@
 //! the manifest leaves out stays `None` here, because its value comes from the object's record (defaults are fixed at first apply), not from this binary.
 
 use crate::units::{Cores, Mac, Name, Size, Span};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -62,6 +63,19 @@ pub enum Restarts {
     Allow,
 }
 
+/// What pinfold may do. The lesser one is the stricter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Nothing.
+    Observe,
+    /// What follows from the records alone; everything else waits for a person.
+    Plan,
+    /// Everything that the commit asks for.
+    #[default]
+    Enforce,
+}
+
 /// A Xen host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -69,6 +83,8 @@ pub struct Host {
     pub name: Name,
     /// Cores that no partition may use.
     pub dom0_cores: Cores,
+    /// What pinfold may do there.
+    pub mode: Option<Mode>,
 }
 
 /// A bridge that NICs attach to.
@@ -138,6 +154,8 @@ pub struct Vm {
     pub formerly: Vec<Name>,
     /// Identity taken over from a domain that existed before pinfold.
     pub uuid: Option<Uuid>,
+    /// What pinfold may do with it.
+    pub mode: Option<Mode>,
 }
 
 impl Vm {

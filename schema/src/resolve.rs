@@ -102,11 +102,11 @@ fn pool(manifest: &Manifest<PoolSpec>) -> Pool {
 }
 
 fn host(scene: &Scene<'_>, manifest: &Manifest<HostSpec>, findings: &mut Vec<Finding>) -> (Name, Host) {
-    let HostSpec { pool, dom0 } = &manifest.spec;
+    let HostSpec { pool, mode, dom0 } = &manifest.spec;
     names::reference(scene, manifest, Kind::Pool, pool, findings);
     let name = manifest.name.value.clone();
     let dom0_cores = cores::unique(scene, manifest, &dom0.cores, "dom0 keeps", findings);
-    (name.clone(), Host { name, dom0_cores })
+    (name.clone(), Host { name, dom0_cores, mode: mode.map(Into::into) })
 }
 
 fn partition(

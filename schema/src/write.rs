@@ -3,7 +3,7 @@
 //! What is written reads back as the same object. Structs are unpacked fully: a field that is new in the language does not compile until somebody says how it is written.
 //! MACs, identities, paths and command lines are quoted always (readers of YAML 1.1 take some of them for numbers).
 
-use crate::desired::{Boot, Cpu, Disk, Memory, Network, Nic, Power, Restart, Vcpus, Vm, VmType};
+use crate::desired::{Boot, Cpu, Disk, Memory, Mode, Network, Nic, Power, Restart, Vcpus, Vm, VmType};
 use crate::kinds::API_VERSION;
 use crate::units::{Core, Cores};
 use std::fmt::Write as _;
@@ -28,6 +28,7 @@ pub fn vm(vm: &Vm) -> String {
         protect,
         formerly,
         uuid,
+        mode,
     } = vm;
     let mut text = format!("apiVersion: {API_VERSION}\nkind: VirtualMachine\nmetadata:\n  name: {name}\n");
     if !labels.is_empty() {
@@ -59,6 +60,9 @@ pub fn vm(vm: &Vm) -> String {
     }
     if let Some(dumps) = crash_dumps {
         let _ = writeln!(text, "  crashDumps: {dumps}");
+    }
+    if let Some(mode) = mode {
+        let _ = writeln!(text, "  mode: {}", mode_word(*mode));
     }
     if *protect {
         text.push_str("  protect: true\n");
@@ -96,6 +100,14 @@ fn restart_word(restart: Restart) -> &'static str {
         Restart::Always => "always",
         Restart::OnFailure => "on-failure",
         Restart::Never => "never",
+    }
+}
+
+fn mode_word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Observe => "observe",
+        Mode::Plan => "plan",
+        Mode::Enforce => "enforce",
     }
 }
 

@@ -33,6 +33,7 @@ plays!(
     host_reboot,
     hot_plug,
     missing_things,
+    modes,
     moved_by_hand,
     over_budget,
     partitions_change,

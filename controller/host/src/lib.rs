@@ -77,6 +77,9 @@ pub trait Host {
     /// Reads what domains have used of dom0's devices, beside whatever this host is doing.
     fn meter(&self) -> Arc<dyn Meter>;
 
+    /// Who could change domains and cpupools beside pinfold, at this moment: other programs that speak to Xen, and people who are logged in.
+    fn suspects(&self) -> Vec<String>;
+
     /// What tells disks from others in their place, by path: for whoever brings a VM back from the trash by hand.
     fn marks(&self, paths: &BTreeSet<String>) -> BTreeMap<String, Reading<DiskMark>>;
 

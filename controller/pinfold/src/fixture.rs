@@ -56,6 +56,7 @@ pub(crate) fn item(action: Action, effect: Effect, disposition: Disposition) -> 
         cause: Cause::Guest,
         changes: Vec::<Change>::new(),
         reason: "its guest ended".to_owned(),
+        drift: None,
         trail: Trail::default(),
         operation: None,
     }

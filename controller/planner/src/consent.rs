@@ -28,11 +28,11 @@ pub(crate) fn fate(world: &World, object: &ObjectRef, uuid: Uuid, name: &Name) -
     if world.desired.is_none() {
         return (Fate::Recorded, Vec::new());
     }
-    if world.grant(uuid).is_some() {
-        return (Fate::Removed, Vec::new());
-    }
     let id = removal_id(object);
     let approved = world.approval(&id).map(Approval::given);
+    if world.grant(uuid).is_some_and(|grant| grant.approved.is_some() || approved.is_none()) {
+        return (Fate::Removed, Vec::new());
+    }
     match world.grants() {
         Some(mut grants) if approved.is_some() => {
             // The approval becomes a grant, so that it lasts as long as the removal takes.

@@ -66,6 +66,8 @@ pub fn manifest_digest(vm: &Vm) -> String {
         protect,
         formerly,
         uuid,
+        // What pinfold may do says nothing about the guest: a change of it starts no VM that its guest switched off.
+        mode: _,
     } = vm;
     let mut text = Lines(String::new());
     text.line("name", Some(name));

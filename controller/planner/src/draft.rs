@@ -48,6 +48,7 @@ impl Draft {
             cause: Cause::Commit,
             changes: Vec::new(),
             reason: String::new(),
+            drift: None,
             trail: world.trail(),
             operation: None,
         };

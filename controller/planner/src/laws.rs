@@ -9,7 +9,7 @@ pub use release::release_before_claim;
 use crate::record::Records;
 use crate::{Disposition, Item, ObjectKind, Observed, Plan, RecordEdit, Work, plan};
 use protocol::{Domain, Observation, Reading, Request, Target};
-use schema::desired::Desired;
+use schema::desired::{Desired, Mode};
 use std::collections::BTreeSet;
 use std::fmt;
 use uuid::Uuid;
@@ -44,6 +44,7 @@ pub fn all(desired: Option<&Desired>, observed: &Observed, plan: &Plan) -> Resul
     foreign_untouched(observed, plan)?;
     no_harm_from_unknown(observed, plan)?;
     the_trash_is_kept(observed, plan)?;
+    what_is_observed_is_left(desired, observed, plan)?;
     release_before_claim(observed, plan)?;
     pool0_keeps_its_own(observed, plan)
 }
@@ -74,6 +75,25 @@ pub fn the_trash_is_kept(observed: &Observed, plan: &Plan) -> Result<(), Broken>
         }
     }
     Ok(())
+}
+
+/// In mode `observe` nothing is done to a VM, but to ask it to power off before its host goes down. Nor anything at all where its host is only observed.
+///
+/// # Errors
+/// The item for which this is not so.
+pub fn what_is_observed_is_left(desired: Option<&Desired>, observed: &Observed, plan: &Plan) -> Result<(), Broken> {
+    let Some(desired) = desired else { return Ok(()) };
+    let host = desired.hosts.get(&observed.host).and_then(|host| host.mode);
+    let is_observed = |item: &Item| {
+        let vm = desired.vms.values().find(|vm| vm.name.as_str() == item.object.name);
+        let vm = vm.filter(|_| item.object.kind == ObjectKind::VirtualMachine).and_then(|vm| vm.mode);
+        host == Some(Mode::Observe) || vm == Some(Mode::Observe)
+    };
+    let goes_down = observed.host_shutdown.is_some();
+    match now(plan).find(|(item, operation)| is_observed(item) && operation.work != Work::Records && !goes_down) {
+        None => Ok(()),
+        Some((item, _)) => broken("what is observed is left", format!("{} {}", item.object, item.reason)),
+    }
 }
 
 fn now(plan: &Plan) -> impl Iterator<Item = (&Item, &crate::Operation)> {
@@ -314,7 +334,11 @@ pub fn edits_stay_at_home(plan: &Plan) -> Result<(), Broken> {
                 RecordEdit::ForgetPartition(uuid)
                 | RecordEdit::VmFailed(uuid, _)
                 | RecordEdit::PartitionFailed(uuid, _) => Some(*uuid),
-                RecordEdit::Grants(_) | RecordEdit::UseApproval(_) | RecordEdit::Approve(..) => None,
+                RecordEdit::Grants(_)
+                | RecordEdit::UseApproval(_)
+                | RecordEdit::Approve(..)
+                | RecordEdit::Modes(_)
+                | RecordEdit::Drift(..) => None,
             };
             if of.is_some_and(|of| item.object.uuid != Some(of)) {
                 return broken("edits stay at home", format!("{} writes the record of another object", item.object));

@@ -1,5 +1,7 @@
 //! A plan is data: what to do now, and what is held or waiting, each with its reason.
 
+use crate::drift::{DriftRecord, Sighting};
+use crate::mode::LastModes;
 use crate::record::{Approval, Approved, Backoff, Grants, PartitionRecord, VmRecord};
 use jiff::Timestamp;
 use schema::units::Name;
@@ -18,6 +20,9 @@ pub struct Plan {
     pub objects: Vec<ObjectStatus>,
     /// When something in this plan comes due by time alone (a deadline, the end of a back-off).
     pub due: Option<Timestamp>,
+    /// Drift that is seen for the first time, seen no more, or fought over: written down before anything of this plan begins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<RecordEdit>,
 }
 
 /// One thing that should happen.
@@ -41,6 +46,9 @@ pub struct Item {
     pub changes: Vec<Change>,
     /// A sentence.
     pub reason: String,
+    /// Since when other hands' changes are seen, and who may have made them; only of drift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Sighting>,
     /// Who is behind it.
     #[serde(default)]
     pub trail: Trail,
@@ -272,6 +280,10 @@ pub enum RecordEdit {
     Approve(String, Approval),
     /// Note a failure in a VM's record; its message comes from the failure itself.
     VmFailed(Uuid, Backoff),
+    /// Write what is known of an object's drift, by its key; `None`: there is nothing to know any more.
+    Drift(String, Option<DriftRecord>),
+    /// Write which modes are in force.
+    Modes(LastModes),
     /// Note a failure in a partition's record.
     PartitionFailed(Uuid, Backoff),
 }
@@ -319,6 +331,8 @@ pub enum ConditionKind {
     Drifted,
     /// A person wants it to stay as it is.
     Frozen,
+    /// `spec.mode` lets pinfold observe or plan only.
+    NotEnforced,
     /// A person wants another power than its manifest says, for a while.
     Overridden,
 }

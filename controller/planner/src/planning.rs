@@ -2,7 +2,7 @@
 
 use crate::consent::Fate;
 use crate::create::Budget;
-use crate::freeze::{self, Freezes};
+use crate::gates::Gates;
 use crate::partitions::Partition;
 use crate::release::Homes;
 use crate::status::{Report, STATE_UNWRITABLE};
@@ -10,11 +10,11 @@ use crate::subjects::{Blocked, Subject, subjects};
 use crate::toolstacks::OtherToolstack;
 use crate::trash;
 use crate::unknown;
-use crate::vms::{Context, domain_facts, plan_vm};
+use crate::vms::{Context, domain_facts};
 use crate::world::{POOL0, World, lives};
 use crate::{
-    Action, Disposition, Item, ObjectKind, ObjectRef, Observed, Plan, claims, draft::Draft, host_shutdown, partitions,
-    toolstacks,
+    Action, Disposition, Item, ObjectKind, ObjectRef, Observed, Plan, claims, draft::Draft, drift, host_shutdown,
+    partitions, toolstacks,
 };
 use protocol::{DomainState, Reading};
 use schema::desired::Desired;
@@ -46,8 +46,8 @@ pub fn plan(desired: Option<&Desired>, observed: &Observed) -> Plan {
 fn known(world: &World) -> Plan {
     let (subjects, blocked) = subjects(world);
     let partitions = partitions::partitions(world);
-    let freezes = Freezes::of(world, &partitions);
-    let (mut drafts, mut reports, layout) = freezes.plan_partitions(world, &subjects, partitions);
+    let gates = Gates::of(world, &subjects, &partitions);
+    let (mut drafts, mut reports, layout) = gates.plan_partitions(world, &subjects, partitions);
     let shutdown = host_shutdown::in_force(world);
     if let Some(note) = shutdown {
         drafts = host_shutdown::strays(world, note, &subjects, &blocked);
@@ -56,10 +56,7 @@ fn known(world: &World) -> Plan {
     // VMs that end come first: what they let go of counts for those that start.
     let mut budget = Budget { releases: releases(world), ..Budget::default() };
     for subject in &subjects {
-        let (own, report) = match freezes.vm(world, subject) {
-            Some(gate) => freeze::plan_vm(&cx, subject, &mut budget, gate),
-            None => plan_vm(&cx, subject, &mut budget),
-        };
+        let (own, report) = gates.plan_vm(&cx, subject, &mut budget);
         budget
             .releases
             .extend(own.iter().filter(|draft| releases_memory(draft)).map(|draft| draft.item.object.to_string()));
@@ -67,14 +64,15 @@ fn known(world: &World) -> Plan {
         reports.push(report);
     }
     if shutdown.is_none() {
-        drafts.extend(freezes.purges(trash::purges(world)));
+        drafts.extend(gates.purges(world, trash::purges(world)));
     }
+    drafts.extend(gates.note(world));
     reports.extend(blocked.into_iter().map(blocked_report));
     reports.extend(foreign(world));
     let mut host = host(world, &budget);
     let others = toolstacks::in_the_way(world);
     toolstacks::report(&others, &mut host);
-    if let Some(gate) = freezes.host() {
+    if let Some(gate) = gates.host() {
         gate.report(&mut host);
     }
     if let Some(note) = shutdown {
@@ -83,6 +81,7 @@ fn known(world: &World) -> Plan {
     reports.push(host);
     // A shutdown of the host is no change: what ends before others can touch it is out of their reach.
     let others = if shutdown.is_some() { Vec::new() } else { others };
+    drift::hold_fights(world, &mut drafts, &mut reports);
     finish(world, drafts, reports, &others)
 }
 
@@ -112,6 +111,7 @@ fn releases_memory(draft: &Draft) -> bool {
 fn finish(world: &World, drafts: Vec<Draft>, mut reports: Vec<Report>, others: &[&OtherToolstack]) -> Plan {
     let mut items: Vec<Item> = claims::decide(world, drafts);
     toolstacks::hold(others, &mut items);
+    let notes = drift::note(world, &mut items);
     let commit = world.commit();
     reports.sort_by(|a, b| a.object.cmp(&b.object));
     let due = reports.iter().filter_map(|report| report.due).min();
@@ -124,7 +124,7 @@ fn finish(world: &World, drafts: Vec<Draft>, mut reports: Vec<Report>, others: &
         report.status(own, commit.as_deref())
     };
     let objects = reports.into_iter().map(status).collect();
-    Plan { commit, items, objects, due }
+    Plan { commit, items, objects, due, notes }
 }
 
 fn blocked_report(blocked: Blocked) -> Report {

@@ -1,7 +1,9 @@
 //! What must outlive a pass: the records that are fsynced before the effect they guard, and read back as part of the observation.
 
 use crate::config::{Defaults, VmConfig};
+use crate::drift::DriftRecord;
 use crate::freeze::Freeze;
+use crate::mode::LastModes;
 use crate::overrides::Override;
 use crate::trash::Trashed;
 use jiff::Timestamp;
@@ -31,6 +33,12 @@ pub struct Records {
     /// What is frozen, by [`crate::freeze::Frozen::key`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub freezes: BTreeMap<String, protocol::Reading<Freeze>>,
+    /// The modes that were last declared; `None`: everything was always enforced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modes: Option<protocol::Reading<LastModes>>,
+    /// What other hands changed, by [`crate::freeze::Frozen::key`] of the object.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub drift: BTreeMap<String, DriftRecord>,
     /// Overrides of VMs' power.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overrides: BTreeMap<Uuid, protocol::Reading<Override>>,

@@ -33,6 +33,9 @@ pub fn item(item: &Item) -> String {
     if !item.reason.is_empty() {
         let _ = writeln!(text, "    because {}", item.reason);
     }
+    if let Some(sighting) = &item.drift {
+        let _ = writeln!(text, "    seen {}", sighting.text());
+    }
     match &item.disposition {
         Disposition::Held { until } => {
             let _ = writeln!(text, "    held: {until}");

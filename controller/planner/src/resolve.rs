@@ -48,6 +48,7 @@ pub fn resolve(
         protect: _,
         formerly: _,
         uuid: _,
+        mode: _,
     } = vm;
     let mut fixed = recorded.cloned().unwrap_or_else(defaults);
     let nics = nics

@@ -23,6 +23,8 @@ pub(crate) struct Report {
     unknown: Option<(String, String)>,
     /// Until when it stays as it is, and by whose order.
     frozen: Option<String>,
+    /// In which mode it is, and what that means.
+    not_enforced: Option<(String, String)>,
     /// What a person wants of its power, and until when.
     overridden: Option<String>,
     /// Why it is ready, when that needs saying.
@@ -39,6 +41,7 @@ impl Report {
             stalled: Vec::new(),
             unknown: None,
             frozen: None,
+            not_enforced: None,
             overridden: None,
             ready: None,
             due: None,
@@ -59,6 +62,10 @@ impl Report {
 
     pub(crate) fn frozen(&mut self, message: String) {
         self.frozen = Some(message);
+    }
+
+    pub(crate) fn not_enforced(&mut self, reason: &str, message: String) {
+        self.not_enforced = Some((reason.to_owned(), message));
     }
 
     pub(crate) fn overridden(&mut self, message: String) {
@@ -104,10 +111,15 @@ impl Report {
         }
         let drifted = of(|item| item.cause == Cause::Drift);
         if !drifted.is_empty() {
-            add(ConditionKind::Drifted, "ChangedOutside", sentences(&drifted));
+            let seen = drifted.iter().filter_map(|item| item.drift.as_ref()).min_by_key(|sighting| sighting.since);
+            let seen = seen.map(|sighting| format!("; seen {}", sighting.text())).unwrap_or_default();
+            add(ConditionKind::Drifted, "ChangedOutside", sentences(&drifted) + &seen);
         }
         if let Some(message) = &self.frozen {
             add(ConditionKind::Frozen, "Frozen", message.clone());
+        }
+        if let Some((reason, message)) = &self.not_enforced {
+            add(ConditionKind::NotEnforced, reason, message.clone());
         }
         if let Some(message) = &self.overridden {
             add(ConditionKind::Overridden, "Overridden", message.clone());

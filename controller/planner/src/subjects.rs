@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// A VM with everything that planning it takes.
+#[derive(Clone)]
 pub(crate) struct Subject<'a> {
     pub(crate) object: ObjectRef,
     pub(crate) uuid: Uuid,

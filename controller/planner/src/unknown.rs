@@ -39,5 +39,5 @@ pub(crate) fn plan(desired: Option<&Desired>, observed: &Observed, reason: &str,
             report.status(&[], commit.as_deref())
         })
         .collect();
-    Plan { commit, items: Vec::new(), objects, due: None }
+    Plan { commit, items: Vec::new(), objects, due: None, notes: Vec::new() }
 }

@@ -125,13 +125,14 @@ fn what_takes_a_restart_is_built_and_what_is_live_is_not() {
 }
 
 /// Fields of the language that only pinfold itself reads, or that say which object it is.
-const NO_CONFIGURATION: [&str; 8] = [
+const NO_CONFIGURATION: [&str; 9] = [
     "metadata.name",
     "metadata.labels",
     "spec.host",
     "spec.protect",
     "spec.formerly",
     "spec.uuid",
+    "spec.mode",
     "spec.disks.name",
     "spec.nics.name",
 ];

@@ -127,7 +127,7 @@ fn what_others_did_to_placement_is_named_and_put_right() {
     vm/web: running
       Ready False Progressing: repair hard affinity all -> 4 (its placement was changed outside pinfold); repair spec.cpu.weight 256 -> 300, spec.cpu.cap 50 -> 0 (its share of the processors was changed outside pinfold): waits: vm/web: repair
       Reconciling True Progressing: repair hard affinity all -> 4 (its placement was changed outside pinfold); repair spec.cpu.weight 256 -> 300, spec.cpu.cap 50 -> 0 (its share of the processors was changed outside pinfold): waits: vm/web: repair
-      Drifted True ChangedOutside: repair hard affinity all -> 4 (its placement was changed outside pinfold); repair spec.cpu.weight 256 -> 300, spec.cpu.cap 50 -> 0 (its share of the processors was changed outside pinfold): waits: vm/web: repair
+      Drifted True ChangedOutside: repair hard affinity all -> 4 (its placement was changed outside pinfold); repair spec.cpu.weight 256 -> 300, spec.cpu.cap 50 -> 0 (its share of the processors was changed outside pinfold): waits: vm/web: repair; seen since 2026-01-01T00:00:01Z
     ");
     assert_snapshot!(stage.converge(), @r"
     1 vm/erp repair [hard affinity all -> 2-3] (Drift; its placement was changed outside pinfold) now do set-affinity

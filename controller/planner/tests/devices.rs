@@ -162,9 +162,11 @@ fn what_other_hands_plugged_is_put_right() {
     assert_snapshot!(planner::render::plan(&stage.plan()), @r"
     ~ vm/web                   repair    live        drift     now
         because it was attached outside pinfold; the guest is asked, never forced
+        seen since 2026-01-01T00:00:05Z
         - spec.disks[xvdc]  /srv/b.img
     ~ vm/web                   repair    live        drift     waiting
         because it was detached outside pinfold
+        seen since 2026-01-01T00:00:05Z
         waits: vm/web: repair
         + spec.nics[lan0]  ca:ed:fe:cb:fb:27
     0 to create, 2 to change, 0 to remove or stop. 1 now, 1 waiting, 0 held, 0 at next start.

@@ -79,7 +79,7 @@ fn a_commit_and_drift_wait_and_are_shown() {
     vm/web: running
       Ready False NeedsPerson: repair hard affinity 0-5 -> 2: held: frozen until 2026-01-01T02:00:00Z by root: the storage is moved; `pinfold unfreeze vm/web` ends it; change spec.cpu.weight 256 -> 512: held: frozen until 2026-01-01T02:00:00Z by root: the storage is moved; `pinfold unfreeze vm/web` ends it
       Held True NeedsPerson: repair hard affinity 0-5 -> 2: held: frozen until 2026-01-01T02:00:00Z by root: the storage is moved; `pinfold unfreeze vm/web` ends it; change spec.cpu.weight 256 -> 512: held: frozen until 2026-01-01T02:00:00Z by root: the storage is moved; `pinfold unfreeze vm/web` ends it
-      Drifted True ChangedOutside: repair hard affinity 0-5 -> 2: held: frozen until 2026-01-01T02:00:00Z by root: the storage is moved; `pinfold unfreeze vm/web` ends it
+      Drifted True ChangedOutside: repair hard affinity 0-5 -> 2: held: frozen until 2026-01-01T02:00:00Z by root: the storage is moved; `pinfold unfreeze vm/web` ends it; seen since 2026-01-01T00:00:00Z; nobody was logged in, and no other toolstack ran
       Frozen True Frozen: frozen until 2026-01-01T02:00:00Z by root: the storage is moved; `pinfold unfreeze vm/web` ends it
     ");
 }

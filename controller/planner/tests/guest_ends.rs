@@ -169,7 +169,7 @@ fn a_domain_destroyed_by_hand_is_drift() {
     vm/web: stopped
       Ready False Progressing: start (it should run and has no domain: destroyed outside pinfold, or its start was cut off)
       Reconciling True Progressing: start (it should run and has no domain: destroyed outside pinfold, or its start was cut off)
-      Drifted True ChangedOutside: start (it should run and has no domain: destroyed outside pinfold, or its start was cut off)
+      Drifted True ChangedOutside: start (it should run and has no domain: destroyed outside pinfold, or its start was cut off); seen since 2026-01-01T00:00:00Z
     ");
     assert_snapshot!(stage.converge(), @" 1 vm/web start (Drift; it should run and has no domain: destroyed outside pinfold, or its start was cut off) now do create-domain");
 }

@@ -1,6 +1,7 @@
 //! `kind: Host`.
 
 use super::CoreForm;
+use super::mode::Mode;
 use crate::decode::Spanned;
 use crate::effect::Effect;
 use crate::units::Name;
@@ -16,6 +17,14 @@ pub(crate) struct HostSpec {
     /// Changing it: there is only one pool.
     #[schemars(extend("x-pinfold-effect" = Effect::Refused))]
     pub(crate) pool: Spanned<Name>,
+    /// What pinfold may do on this host: `enforce`, all that the commit asks for; `plan`, nothing of it before `pinfold approve`, item by item, while
+    /// guests come back as they were last recorded and drift waits too; `observe`, nothing at all: it shows what differs and what it would do. When
+    /// the host goes down its guests are stopped gracefully in each of them. Default: `enforce`.
+    ///
+    /// Changing it: it counts from the next pass on.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
+    #[serde(default)]
+    pub(crate) mode: Option<Mode>,
     /// What dom0 keeps.
     pub(crate) dom0: Dom0,
 }

@@ -1,6 +1,7 @@
 //! `kind: VirtualMachine`.
 
 use super::CoreForm;
+use super::mode::Mode;
 use super::pool::PoolId;
 use super::scalars::{Bounded, CommandLine, DiskTarget, HostPath};
 use super::shorthand::{ShortOr, Shorthand};
@@ -103,6 +104,13 @@ pub(crate) struct VirtualMachineSpec {
     #[schemars(extend("x-pinfold-effect" = Effect::Refused))]
     #[serde(default)]
     pub(crate) uuid: Option<Spanned<PoolId>>,
+    /// What pinfold may do with this VM: `enforce`, `plan` or `observe`, as for its host (`spec.mode` of `Host`); the stricter of the two counts. A VM
+    /// whose manifest is removed keeps the last one. Default: `enforce`.
+    ///
+    /// Changing it: it counts from the next pass on, and starts no VM that its guest switched off.
+    #[schemars(extend("x-pinfold-effect" = Effect::Live))]
+    #[serde(default)]
+    pub(crate) mode: Option<Mode>,
 }
 
 /// How a VM is virtualised.

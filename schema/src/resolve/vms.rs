@@ -36,6 +36,7 @@ pub(super) fn vm(scene: &Scene<'_>, manifest: &VmManifest, findings: &mut Vec<Fi
         protect,
         formerly,
         uuid,
+        mode,
     } = &manifest.spec;
     names::reference(scene, manifest, Kind::Host, host, findings);
     for nic in nics {
@@ -67,6 +68,7 @@ pub(super) fn vm(scene: &Scene<'_>, manifest: &VmManifest, findings: &mut Vec<Fi
         protect: *protect,
         formerly: formerly.iter().map(|name| name.value.clone()).collect(),
         uuid: uuid.as_ref().map(|uuid| uuid.value.0),
+        mode: mode.map(Into::into),
     };
     (name, vm)
 }

@@ -3,11 +3,13 @@
 mod block;
 mod health;
 mod marks;
+mod suspects;
 mod toolstacks;
 mod units;
 mod walk;
 
 pub(crate) use marks::mark;
+pub(crate) use suspects::suspects;
 
 use block::Blocks;
 pub use health::{Dom0Health, HarmfulLine, Mount, UnitHealth};

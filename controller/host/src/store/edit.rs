@@ -4,6 +4,7 @@ use super::{Store, StoreError};
 use jiff::Timestamp;
 use planner::RecordEdit;
 use planner::freeze::{Freeze, Frozen};
+use planner::mode::LastModes;
 use planner::overrides::Override;
 use planner::record::{Approval, Backoff, Grants, PartitionRecord, VmRecord};
 use protocol::Reading;
@@ -99,6 +100,13 @@ impl Store {
             RecordEdit::ForgetPartition(uuid) => self.forget(&self.partition_path(*uuid)),
             RecordEdit::Grants(grants) => self.write_grants(grants),
             RecordEdit::UseApproval(item) => self.forget_approval(item),
+            RecordEdit::Modes(modes) => {
+                let path = self.modes_path();
+                readable(self.read_file::<LastModes>(&path), &path)?;
+                self.replace(&path, modes)
+            }
+            RecordEdit::Drift(key, None) => self.forget(&self.drift_path(key)),
+            RecordEdit::Drift(key, Some(record)) => self.replace(&self.drift_path(key), record),
             RecordEdit::Approve(item, approval) => self.write_approval(item, approval),
             RecordEdit::VmFailed(uuid, backoff) => match self.vm(*uuid) {
                 Some(Reading::Known(mut record)) => {

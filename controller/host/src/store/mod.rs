@@ -8,6 +8,8 @@
 //! <state>/approvals/<item>.json       approvals of held items
 //! <state>/freezes/<object>.json       objects that stay as they are
 //! <state>/overrides/<vm>.json         overrides of VMs' power
+//! <state>/modes.json                  which modes were declared last
+//! <state>/drift/<object>.json         what other hands changed, since when, and how often it was put right
 //! <state>/operations/<id>.json        an operation under way, written before its worker starts
 //! <state>/outcomes/<id>.json          written by the worker itself
 //! <state>/locks/                      locks of objects, taken by workers
@@ -46,6 +48,10 @@ use serde::Serialize;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Folders in the state directory that hold something durable.
+const FOLDERS: [&str; 8] =
+    ["partitions", "approvals", "freezes", "overrides", "drift", "operations", "outcomes", "journal"];
 
 /// Where a host keeps what, and which host it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,7 +191,7 @@ impl Store {
             tracing::warn!("cannot write the pid to `{}`: {error}", path.display());
         }
         *held(&self.daemon) = Some(lock);
-        for name in ["partitions", "approvals", "freezes", "overrides", "operations", "outcomes", "locks", "journal"] {
+        for name in FOLDERS.into_iter().chain(["locks"]) {
             self.make_dirs(&state.join(name))?;
         }
         self.pin_host()?;
@@ -211,8 +217,7 @@ impl Store {
     /// that a power cut takes away again: nothing may be planned from it before it is durable.
     fn make_names_durable(&self) -> Result<(), StoreError> {
         let Place { state, storage, .. } = &self.place;
-        let below = ["partitions", "approvals", "freezes", "overrides", "operations", "outcomes", "journal"]
-            .map(|name| state.join(name));
+        let below = FOLDERS.map(|name| state.join(name));
         let folders = self.names(storage)?.into_iter().filter(|name| name.parse::<uuid::Uuid>().is_ok());
         let folders: Vec<PathBuf> = folders.map(|name| storage.join(name)).collect();
         // There is none before something was removed.

@@ -1,6 +1,7 @@
 //! Reading records: present, absent and unknown are three different answers.
 
 use super::{Disk, Stamp, Store, StoreError, disk_error, held, sum};
+use planner::drift::DriftRecord;
 use planner::freeze::{Freeze, Frozen};
 use planner::overrides::Override;
 use planner::record::{Approval, PartitionRecord, RECORD_VERSION, Records, VmRecord};
@@ -28,6 +29,8 @@ impl Store {
                 trash: self.trashed()?,
                 freezes: self.freezes()?,
                 overrides: self.overrides()?,
+                modes: self.read_file(&self.modes_path()),
+                drift: self.drift()?,
             })
         };
         match read() {
@@ -113,6 +116,19 @@ impl Store {
         self.of_people("overrides", |key| key.parse().ok())
     }
 
+    /// What differs although it was so. One that cannot be read has no past: what differs counts as seen for the first time.
+    fn drift(&self) -> Result<BTreeMap<String, DriftRecord>, StoreError> {
+        let known = |(key, reading): (String, Reading<DriftRecord>)| match reading {
+            Reading::Known(record) => Some((key, record)),
+            Reading::Unknown(cause) => {
+                tracing::warn!(object = key, "the history of a drift is lost: {}", cause.message);
+                None
+            }
+        };
+        let all = self.of_people("drift", |key| Frozen::parse(key).map(|_| key.to_owned()))?;
+        Ok(all.into_iter().filter_map(known).collect())
+    }
+
     /// What people have asked for, by the names of their files.
     fn of_people<K: Ord, T: DeserializeOwned>(
         &self,
@@ -154,6 +170,14 @@ impl Store {
 
     pub(super) fn partition_path(&self, uuid: Uuid) -> PathBuf {
         self.place.state.join("partitions").join(format!("{uuid}.json"))
+    }
+
+    pub(super) fn modes_path(&self) -> PathBuf {
+        self.place.state.join("modes.json")
+    }
+
+    pub(super) fn drift_path(&self, key: &str) -> PathBuf {
+        self.place.state.join("drift").join(format!("{key}.json"))
     }
 
     pub(super) fn grants_path(&self) -> PathBuf {

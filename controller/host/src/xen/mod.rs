@@ -10,7 +10,7 @@ mod worker;
 pub use deadlines::Deadlines;
 
 use crate::clock::Watched;
-use crate::dom0::Eyes;
+use crate::dom0::{Eyes, suspects};
 use crate::observe::on_disk;
 use crate::operations::{self, Marks, Started, Workers};
 use crate::store::Store;
@@ -19,7 +19,7 @@ use crate::{Clock, Host, Interest, StartError, Waker};
 use planner::{Item, Observed};
 use serve::Serve;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use worker::Children;
 
@@ -98,6 +98,10 @@ impl Host for XenHost {
 
     fn meter(&self) -> Arc<dyn Meter> {
         Arc::new(Sysfs { root: PathBuf::from("/") })
+    }
+
+    fn suspects(&self) -> Vec<String> {
+        suspects(Path::new("/"))
     }
 
     fn marks(&self, paths: &BTreeSet<String>) -> Marks {

@@ -16,6 +16,8 @@ pub const NEW: &[(&str, &str)] = &[
     ("/operation/*/*/grants/removed/*/author", "*"),
     // How long the host was up: an older version did not observe it.
     ("/operation/*/*/vm/here/stopping/up", "null"),
+    // Since when drift is seen, for people.
+    ("/drift", "*"),
     // What a guest was asked for, so that one that ignores it is told of.
     ("/operation/on_success/*/vm/here/asked", "*"),
 ];

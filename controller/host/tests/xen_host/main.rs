@@ -107,6 +107,7 @@ fn item() -> Item {
         cause: Cause::Drift,
         changes: Vec::new(),
         reason: "test".to_owned(),
+        drift: None,
         trail: planner::Trail::default(),
         operation: Some(Operation {
             before: Vec::new(),

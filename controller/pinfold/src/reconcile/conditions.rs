@@ -112,10 +112,7 @@ fn transitions(status: &ObjectStatus, before: &Known, after: &Known) -> Vec<Note
             notes.push(note(reason, format!("{}: {}", condition.reason, condition.message)));
         }
     }
-    let is_over = |kind: &ConditionKind| {
-        !after.contains_key(kind)
-            && !matches!(kind, ConditionKind::Reconciling | ConditionKind::Frozen | ConditionKind::Overridden)
-    };
+    let is_over = |kind: &ConditionKind| !after.contains_key(kind) && !is_silent(*kind);
     for (kind, since) in before.iter().filter(|(kind, _)| is_over(kind)) {
         notes.push(note(Reason::Resolved, format!("no longer {}: {}", word(*kind), since.reason)));
     }
@@ -133,13 +130,23 @@ fn reason(known: Option<&Entry>, condition: &Condition) -> Option<Reason> {
             known.is_some_and(|known| known.status != Truth::False).then_some(Reason::NotReady)
         }
         (ConditionKind::Ready, Truth::Unknown) => Some(Reason::Unknown),
-        // Operations are noted one by one, and the verbs behind the others.
-        (ConditionKind::Reconciling | ConditionKind::Frozen | ConditionKind::Overridden, _) => None,
         (ConditionKind::Stalled, _) => Some(Reason::Stalled),
         (ConditionKind::Held, _) => Some(Reason::Held),
         (ConditionKind::RestartPending, _) => Some(Reason::RestartPending),
         (ConditionKind::Drifted, _) => Some(Reason::Drifted),
+        (
+            ConditionKind::Reconciling | ConditionKind::Frozen | ConditionKind::NotEnforced | ConditionKind::Overridden,
+            _,
+        ) => None,
     }
+}
+
+/// Operations are noted one by one, and the verbs and commits behind the others.
+fn is_silent(kind: ConditionKind) -> bool {
+    matches!(
+        kind,
+        ConditionKind::Reconciling | ConditionKind::Frozen | ConditionKind::NotEnforced | ConditionKind::Overridden
+    )
 }
 
 /// A condition as part of a sentence.
@@ -152,6 +159,7 @@ pub fn word(kind: ConditionKind) -> &'static str {
         ConditionKind::RestartPending => "waiting for a restart",
         ConditionKind::Drifted => "drifted",
         ConditionKind::Frozen => "frozen",
+        ConditionKind::NotEnforced => "not enforced",
         ConditionKind::Overridden => "overridden",
     }
 }

@@ -13,8 +13,9 @@ use crate::guests::note;
 use crate::source::{self, CommitId, Mirror, Permit, Settings, Watcher};
 use host::{Clock, Host, Interest, StartError, Starts, Store, start_due};
 use jiff::{SignedDuration, Timestamp};
+use planner::drift::Seen;
 use planner::record::Approval;
-use planner::{Condition, ConditionKind, Disposition, Item, ObjectRef, ObjectStatus, Observed, Plan, Truth};
+use planner::{Change, Condition, ConditionKind, Disposition, Item, ObjectRef, ObjectStatus, Observed, Plan, Truth};
 use protocol::Reading;
 use schema::units::Name;
 use std::collections::BTreeMap;
@@ -305,7 +306,8 @@ impl Driver {
     }
 
     fn start(&mut self, plan: &Plan, now: Timestamp) {
-        let Starts { started, start_errors } = start_due(&mut *self.parts.host, plan);
+        let Starts { started, start_errors, sightings } = start_due(&mut *self.parts.host, plan);
+        self.note(now, sightings.iter().map(drift_seen));
         self.counts.operations_started += started.len() as u64;
         self.counts.operations_refused += start_errors.len() as u64;
         let not_started: BTreeMap<ObjectRef, StartError> = start_errors.into_iter().collect();
@@ -326,6 +328,13 @@ impl Driver {
     fn note(&self, now: Timestamp, notes: impl IntoIterator<Item = Note>) {
         notes.into_iter().for_each(|one| journal::note(&self.store, now, self.in_force.commit(), one));
     }
+}
+
+/// What other hands changed, as a line of the journal.
+fn drift_seen((object, field, seen): &(ObjectRef, String, Seen)) -> Note {
+    let change = Change { field: field.clone(), old: seen.wanted.clone(), new: seen.found.clone() };
+    let message = format!("{} {}", planner::render::changes_inline(&[change]), seen.sighting.text());
+    Note { object: Some(object.clone()), reason: Reason::DriftSeen, message, actor: None }
 }
 
 fn reason(verb: &Verb) -> Option<&str> {

@@ -118,6 +118,8 @@ pub enum Reason {
     RestartPending,
     /// Somebody changed something outside git.
     Drifted,
+    /// Which field it is, and who may have done it.
+    DriftSeen,
     /// One of those is over.
     Resolved,
     /// An operation could not be started.
@@ -134,7 +136,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every sort, to find one by its word.
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 23] = [
         Self::DaemonStarted,
         Self::ClockSet,
         Self::Configured,
@@ -151,6 +153,7 @@ impl Reason {
         Self::Held,
         Self::RestartPending,
         Self::Drifted,
+        Self::DriftSeen,
         Self::Resolved,
         Self::NotStarted,
         Self::Verb,
@@ -182,6 +185,7 @@ impl Reason {
             | Self::Stalled
             | Self::Held
             | Self::Drifted
+            | Self::DriftSeen
             | Self::NotStarted
             | Self::HostShutdown => Severity::Warning,
         }

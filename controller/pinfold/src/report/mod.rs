@@ -57,6 +57,7 @@ fn telling(view: &ObjectView) -> Option<&ConditionView> {
         ConditionKind::Reconciling,
         ConditionKind::RestartPending,
         ConditionKind::Frozen,
+        ConditionKind::NotEnforced,
         ConditionKind::Overridden,
     ];
     let unknown = view.condition(ConditionKind::Ready).filter(|condition| condition.status == Truth::Unknown);

@@ -80,6 +80,7 @@ fn counts(objects: &[ObjectView]) -> String {
         (ConditionKind::Held, "held"),
         (ConditionKind::Drifted, "drifted"),
         (ConditionKind::Frozen, "frozen"),
+        (ConditionKind::NotEnforced, "not enforced"),
         (ConditionKind::Overridden, "overridden"),
         (ConditionKind::RestartPending, "waiting for a restart"),
     ] {

@@ -129,6 +129,7 @@ fn held_item() -> Item {
         cause: Cause::Commit,
         changes: vec![Change { field: "spec.power".to_owned(), old: Some("running".to_owned()), new: None }],
         reason: "no manifest declares it any more".to_owned(),
+        drift: None,
         trail: planner::Trail::default(),
         operation: None,
     }
@@ -327,7 +328,7 @@ fn what_happened() {
 
 #[test]
 fn what_would_happen() {
-    let plan_of = Plan { commit: Some(ACCEPTED.to_owned()), items: vec![held_item()], objects: Vec::new(), due: None };
+    let plan_of = Plan { commit: Some(ACCEPTED.to_owned()), items: vec![held_item()], ..Plan::default() };
     let document = PlanDocument { head: Head::of("Plan"), host: "xen1".to_owned(), observed_at: now(), plan: plan_of };
     insta::assert_snapshot!(plain(&plan(&document)), @"
     host xen1, commit 91c07ee in force, observed 2027-01-15 08:00:00 UTC

@@ -41,6 +41,8 @@ pub struct Stage {
     pub host_shutdown: Option<HostShutdown>,
     /// Others in dom0.
     pub toolstacks: Vec<OtherToolstack>,
+    /// Who is there when drift is seen.
+    pub suspects: Vec<String>,
 }
 
 impl Stage {
@@ -59,6 +61,7 @@ impl Stage {
             law_of_cores: false,
             host_shutdown: None,
             toolstacks: Vec::new(),
+            suspects: Vec::new(),
         }
     }
 
@@ -259,6 +262,14 @@ impl Stage {
                 RecordEdit::ForgetPartition(uuid) => drop(self.records.partitions.remove(&uuid)),
                 RecordEdit::Grants(grants) => self.records.grants = Some(Reading::Known(grants)),
                 RecordEdit::UseApproval(id) => drop(self.records.approvals.remove(&id)),
+                RecordEdit::Modes(modes) => self.records.modes = Some(Reading::Known(modes)),
+                RecordEdit::Drift(key, None) => drop(self.records.drift.remove(&key)),
+                RecordEdit::Drift(key, Some(mut record)) => {
+                    for seen in record.fields.values_mut().filter_map(|field| field.seen.as_mut()) {
+                        seen.sighting.suspects.get_or_insert_with(|| self.suspects.clone());
+                    }
+                    drop(self.records.drift.insert(key, record));
+                }
                 RecordEdit::Approve(id, approval) => drop(self.records.approvals.insert(id, approval)),
                 RecordEdit::VmFailed(uuid, backoff) => {
                     let backoff = self.told(backoff, message);
@@ -286,6 +297,7 @@ impl Stage {
     pub fn pass(&mut self) -> (Plan, String) {
         let plan = self.plan();
         let mut failures = String::new();
+        self.edit(&plan.notes, "");
         for item in plan.items.iter().filter(|item| item.disposition == Disposition::Now) {
             if let Err(message) = self.carry_out(item, Fault::default()) {
                 let _ = writeln!(failures, "  failed: {}: {message}", item.object);
