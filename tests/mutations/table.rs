@@ -301,4 +301,11 @@ pub const MUTATIONS: &[Mutation] = &[
         replacement: "None => record.map_or(declared, |_| declared),",
         noticed_by: Test("pinfold-planner", "overrides", "what_cannot_be_read_neither_starts_nor_stops_it"),
     },
+    Mutation {
+        breaks: "an override outlives its end when the manifests cannot be read",
+        file: "controller/planner/src/subjects.rs",
+        text: "record.declared_power.unwrap_or(record.wanted.power)",
+        replacement: "record.wanted.power",
+        noticed_by: Test("pinfold-planner", "overrides", "its_end_counts_although_the_manifests_cannot_be_read"),
+    },
 ];

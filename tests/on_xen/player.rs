@@ -85,6 +85,11 @@ impl Player {
             Step::Approve(object) => self.approve(object),
             Step::Freeze(object) => self.verb(&format!("freeze {object} --for 1h --reason test")),
             Step::Unfreeze(object) => self.verb(&format!("unfreeze {object}")),
+            Step::Start(vm) => self.verb(&format!("start {vm} --for 1h --reason test")),
+            Step::Stop(vm) => self.verb(&format!("stop {vm} --for 1h --reason test")),
+            Step::Pause(vm) => self.verb(&format!("pause {vm} --for 1h --reason test")),
+            Step::Restart(vm) => self.verb(&format!("restart {vm} --for 1h --reason test")),
+            Step::Follow(vm) => self.verb(&format!("follow {vm}")),
             Step::LoseManifests => {
                 self.rig.lab.run("rm -r /srv/config.git /var/lib/pinfold/mirror*").map(drop)?;
                 Ok(())

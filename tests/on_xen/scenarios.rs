@@ -36,6 +36,7 @@ plays!(
     modes,
     moved_by_hand,
     over_budget,
+    overrides,
     partitions_change,
     partitions_in_a_circle,
     paused,

@@ -53,6 +53,16 @@ pub(crate) enum Step {
     Freeze(String),
     /// A person ends that.
     Unfreeze(String),
+    /// A person lets a VM run, for an hour.
+    Start(String),
+    /// A person stops a VM, for an hour.
+    Stop(String),
+    /// A person pauses a VM, for an hour.
+    Pause(String),
+    /// A person restarts a VM.
+    Restart(String),
+    /// A person ends what was ordered of a VM's power.
+    Follow(String),
 }
 
 /// What the disk does with writes.

@@ -155,6 +155,7 @@ pub(crate) fn as_recorded<'w>(subject: &Subject<'w>) -> Option<Subject<'w>> {
         domains: subject.domains.clone(),
         dying: subject.dying.clone(),
         overridden: None,
+        declared_power: record.declared_power,
     })
 }
 

@@ -75,7 +75,9 @@ impl Planning<'_, '_> {
             .fold(record.wanted.clone(), |wanted, group| with_group(&wanted, &self.intentions.config, *group));
         let backoff = record.here.backoff.clone().filter(|backoff| backoff.reason == CRASH_LOOP);
         let here = Here { backoff, ..record.here.clone() };
-        RecordEdit::Vm(Box::new(VmRecord { wanted, here, ..record }))
+        let is_power = groups.contains(&Group::Power);
+        let declared_power = if is_power { self.subject.declared_power } else { record.declared_power };
+        RecordEdit::Vm(Box::new(VmRecord { wanted, declared_power, here, ..record }))
     }
 
     pub(crate) fn attempt_live(&mut self, draft: Draft, request: Request, groups: &[Group]) {
@@ -262,7 +264,8 @@ fn note(planning: &mut Planning, before: usize) {
     let here = Here { ended: None, backoff, claiming: None, ..record.here.clone() };
     // A worker may have died after it renamed the domain: then no step is left that would record the name.
     let name = if steps.is_empty() { planning.subject.name.clone() } else { next.name.clone() };
-    let next = VmRecord { name, wanted, off_by_guest: None, here, ..next };
+    let declared_power = if steps.is_empty() { next.declared_power } else { record.declared_power };
+    let next = VmRecord { name, wanted, off_by_guest: None, declared_power, here, ..next };
     if next == *record {
         return;
     }
@@ -279,8 +282,19 @@ fn note(planning: &mut Planning, before: usize) {
 /// Whether the record says already what is wanted, when no step is to be done. Destructured whole: a new field does not compile until it is
 /// decided here.
 fn is_noted(planning: &Planning, record: &VmRecord) -> bool {
-    let VmRecord { version: _, pool_id: _, uuid: _, name, defaults, wanted, manifest, off_by_guest, saved: _, here } =
-        record;
+    let VmRecord {
+        version: _,
+        pool_id: _,
+        uuid: _,
+        name,
+        defaults,
+        wanted,
+        manifest,
+        off_by_guest,
+        declared_power,
+        saved: _,
+        here,
+    } = record;
     let Here { host: _, intent: _, ended, stopping: _, backoff, asked: _, claiming } = here;
     let subject = planning.subject;
     *name == subject.name
@@ -288,6 +302,7 @@ fn is_noted(planning: &Planning, record: &VmRecord) -> bool {
         && *wanted == planning.intentions.config
         && *manifest == subject.manifest
         && off_by_guest.is_none()
+        && *declared_power == subject.declared_power
         && ended.is_none()
         && backoff.is_none()
         && claiming.is_none()

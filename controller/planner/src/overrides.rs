@@ -105,11 +105,15 @@ pub(crate) fn of(world: &World, uuid: Uuid) -> Option<Standing> {
     let up = patience::up(world);
     let until = patience::lasts(world.observed.now, up, given.up, given.since, given.until)?;
     let Override { object, kind, actor, reason, .. } = given;
-    let what = match kind {
-        OverrideKind::Power(power) => power_text(*power),
-        OverrideKind::Restart(_) => "restart",
+    let end = moment(until);
+    let message = match kind {
+        OverrideKind::Power(power) => {
+            format!("{} until {end} by {actor}: {reason}; `pinfold follow {object}` ends it", power_text(*power))
+        }
+        OverrideKind::Restart(_) => {
+            format!("restart ordered by {actor}: {reason}; given up at {end}, or by `pinfold follow {object}`")
+        }
     };
-    let message = format!("{what} until {} by {actor}: {reason}; `pinfold follow {object}` ends it", moment(until));
     Some(Standing { kind: Some(*kind), since: given.since, due: Some(until), message })
 }
 

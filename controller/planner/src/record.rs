@@ -1,6 +1,6 @@
 //! What must outlive a pass: the records that are fsynced before the effect they guard, and read back as part of the observation.
 
-use crate::config::{Defaults, VmConfig};
+use crate::config::{Defaults, Power, VmConfig};
 use crate::drift::DriftRecord;
 use crate::freeze::Freeze;
 use crate::mode::LastModes;
@@ -63,6 +63,9 @@ pub struct VmRecord {
     pub manifest: String,
     /// The guest ended by itself and the decision was to leave it off.
     pub off_by_guest: Option<OffByGuest>,
+    /// What its manifest said of its power, while an override counts in `wanted` instead: it counts again when the override is over, manifests or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared_power: Option<Power>,
     /// Its memory on disk, as far as that has got.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved: Option<Saved>,

@@ -1,6 +1,6 @@
 //! The VMs of this host: those the commit declares, those that have a record, and what is wanted of each.
 
-use crate::config::{Defaults, VmConfig};
+use crate::config::{Defaults, Power, VmConfig};
 use crate::consent::{Fate, fate};
 use crate::overrides::{self, Standing};
 use crate::record::{Here, RECORD_VERSION, VmRecord};
@@ -33,6 +33,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) dying: Vec<&'a Domain>,
     /// What a person wants of its power; it is in `config` already.
     pub(crate) overridden: Option<Standing>,
+    /// What its manifest says of its power, where that is something else.
+    pub(crate) declared_power: Option<Power>,
 }
 
 /// A VM that nothing can be planned for.
@@ -116,10 +118,11 @@ fn declared_subject<'a>(world: &World<'a>, owned: &Owned<'a>, uuid: Uuid, vm: &'
     let (domains, dying) = owned.by(uuid);
     let name = vm.name.clone();
     let overridden = overrides::of(world, uuid);
-    let power = overridden.as_ref().map_or(config.power, |one| one.power(config.power, record));
+    let (power, declared_power) = power(overridden.as_ref(), config.power, record);
     let config = VmConfig { power, ..config };
     Ok(Subject {
         overridden,
+        declared_power,
         object,
         uuid,
         name,
@@ -160,10 +163,11 @@ fn recorded_subject<'a>(
     let (fate, consent) = fate(world, &object, uuid, &record.name);
     let (domains, dying) = owned.by(uuid);
     let overridden = overrides::of(world, uuid).filter(|_| fate != Fate::Removed);
-    let declared = record.wanted.power;
-    let power = overridden.as_ref().map_or(declared, |one| one.power(declared, Some(record)));
+    let declared = record.declared_power.unwrap_or(record.wanted.power);
+    let (power, declared_power) = power(overridden.as_ref(), declared, Some(record));
     Ok(Subject {
         overridden,
+        declared_power,
         object,
         uuid,
         name: record.name.clone(),
@@ -176,6 +180,12 @@ fn recorded_subject<'a>(
         domains,
         dying,
     })
+}
+
+/// The power that counts, and what the manifest says where that is another.
+fn power(overridden: Option<&Standing>, declared: Power, record: Option<&VmRecord>) -> (Power, Option<Power>) {
+    let power = overridden.map_or(declared, |one| one.power(declared, record));
+    (power, Some(declared).filter(|declared| *declared != power))
 }
 
 /// The record, if planning may rely on it.
@@ -256,6 +266,7 @@ impl Subject<'_> {
             wanted: self.config.clone(),
             manifest: self.manifest.clone(),
             off_by_guest: None,
+            declared_power: self.declared_power,
             saved: None,
             here: Here::fresh(world.observed.host.clone()),
         })

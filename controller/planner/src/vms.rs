@@ -193,6 +193,7 @@ impl<'w> Planning<'_, 'w> {
             defaults: self.subject.defaults.clone(),
             wanted: self.intentions.config.clone(),
             manifest: self.subject.manifest.clone(),
+            declared_power: self.subject.declared_power,
             ..self.subject.base_record(self.world)
         }
     }

@@ -8,6 +8,7 @@ use insta::assert_snapshot;
 use jiff::SignedDuration;
 use planner::Disposition;
 use planner::config::Power;
+use planner::freeze::{Frozen, freeze};
 use planner::overrides::{OverrideKind, give, over};
 use planner::record::UpSince;
 use protocol::{Reading, ShutdownReason};
@@ -127,9 +128,9 @@ fn it_is_restarted_once_with_what_waited() {
     let before = incarnation(&stage);
     overrule(&mut stage, OverrideKind::Restart(before));
     assert_snapshot!(soon(&mut stage), @r"
-    vm/web stop [spec.vcpus.max 1 -> 2, spec.vcpus.online 1 -> 2] (Verb; it is restarted by hand (restart until 2026-01-01T02:00:30Z by root: the disk is checked; `pinfold follow vm/web` ends it)) now do shutdown-domain
-    vm/web stop (Verb; it was asked to power off, and did (restart until 2026-01-01T02:00:30Z by root: the disk is checked; `pinfold follow vm/web` ends it)) now do destroy-domain
-    vm/web start (Verb; it should run (restart until 2026-01-01T02:00:30Z by root: the disk is checked; `pinfold follow vm/web` ends it)) now do create-domain
+    vm/web stop [spec.vcpus.max 1 -> 2, spec.vcpus.online 1 -> 2] (Verb; it is restarted by hand (restart ordered by root: the disk is checked; given up at 2026-01-01T02:00:30Z, or by `pinfold follow vm/web`)) now do shutdown-domain
+    vm/web stop (Verb; it was asked to power off, and did (restart ordered by root: the disk is checked; given up at 2026-01-01T02:00:30Z, or by `pinfold follow vm/web`)) now do destroy-domain
+    vm/web start (Verb; it should run (restart ordered by root: the disk is checked; given up at 2026-01-01T02:00:30Z, or by `pinfold follow vm/web`)) now do create-domain
     ");
     assert_ne!(incarnation(&stage), before);
     carried_out(&mut stage);
@@ -147,6 +148,60 @@ fn what_cannot_be_read_neither_starts_nor_stops_it() {
         let said = soon(&mut stage);
         assert!(!said.contains(" do "), "{power}: {said}");
     }
+}
+
+/// Each power, once the override is over and nobody can read the manifests.
+#[test]
+fn its_end_counts_although_the_manifests_cannot_be_read() {
+    for (declared, ordered, ends) in [
+        ("running", Power::Stopped, "vm/web: running"),
+        ("running", Power::Paused, "vm/web: running"),
+        ("stopped", Power::Running, "vm/web: stopped"),
+        ("paused", Power::Running, "vm/web: paused"),
+    ] {
+        let mut stage = stage(&format!("  power: {declared}\n"));
+        overrule(&mut stage, OverrideKind::Power(ordered));
+        soon(&mut stage);
+        stage.desired = None;
+        let said = soon(&mut stage);
+        assert_eq!(said, "", "{declared}, ordered {ordered:?}, without manifests");
+        stage.wait(2 * 3600);
+        let said = soon(&mut stage);
+        let status = stage.status("vm/web");
+        assert!(status.starts_with(ends), "{declared}, ordered {ordered:?}: {status}\n{said}");
+    }
+}
+
+/// The manifest's power changes while something else is ordered.
+#[test]
+fn what_is_declared_meanwhile_counts_at_its_end() {
+    let mut stage = stage("");
+    overrule(&mut stage, OverrideKind::Power(Power::Running));
+    stage.commit(&(base("") + &vm("web", "  power: stopped\n")));
+    soon(&mut stage);
+    stage.desired = None;
+    stage.wait(2 * 3600);
+    soon(&mut stage);
+    assert!(stage.status("vm/web").starts_with("vm/web: stopped"), "{}", stage.status("vm/web"));
+}
+
+/// A VM that is frozen when its override ends stays as it is until the freeze ends.
+#[test]
+fn its_end_waits_for_the_end_of_a_freeze() {
+    let mut stage = stage("");
+    overrule(&mut stage, OverrideKind::Power(Power::Stopped));
+    soon(&mut stage);
+    let object = stage.plan().objects.iter().find(|one| one.object.name == "web").unwrap().object.clone();
+    let frozen = Frozen::of(&object).unwrap().key();
+    let order = freeze(object, SignedDuration::from_hours(4), stage.now(), None, ("root", "an audit"));
+    stage.records.freezes.insert(frozen, Reading::Known(order));
+    stage.wait(3 * 3600);
+    assert_snapshot!(soon(&mut stage), @"vm/web start [spec.power stopped -> running] (Commit; it should run) held: frozen until 2026-01-01T04:01:01Z by root: an audit; `pinfold unfreeze vm/web` ends it");
+    stage.event(&Event::HostReboot);
+    let said = soon(&mut stage);
+    assert!(!said.contains(" do "), "{said}");
+    stage.records.freezes.clear();
+    assert_snapshot!(soon(&mut stage), @"vm/web start [spec.power stopped -> running] (Commit; it should run) now do create-domain");
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub(crate) fn vm(name: &str, weight: u16) -> VmRecord {
         },
         manifest: "m".to_owned(),
         off_by_guest: None,
+        declared_power: None,
         saved: None,
         here: Here::fresh("xen1".parse().unwrap()),
     }

@@ -1,6 +1,7 @@
 //! A scenario: `host.yaml`, folders of manifests, and a script, played on the simulator.
 
 use crate::format::{Disk, Lab, Script, Step, read};
+use crate::stage::verbs::{Order, SPAN};
 use crate::stage::{Stage, tree};
 use host::store::DiskFault;
 use jiff::SignedDuration;
@@ -100,6 +101,14 @@ impl Scenario {
                 stage.note(&format!("ada unfreezes {object}"));
                 stage.unfreeze(object);
             }
+            Step::Start(vm) => order(stage, vm, Order::Start),
+            Step::Stop(vm) => order(stage, vm, Order::Stop),
+            Step::Pause(vm) => order(stage, vm, Order::Pause),
+            Step::Restart(vm) => order(stage, vm, Order::Restart),
+            Step::Follow(vm) => {
+                stage.note(&format!("ada lets {vm} follow its manifest"));
+                stage.follow(vm);
+            }
         }
     }
 
@@ -110,6 +119,11 @@ impl Scenario {
         let desired = reading.desired.unwrap_or_else(|| panic!("{}: {said}", self.folder.display()));
         stage.commit(desired);
     }
+}
+
+fn order(stage: &mut Stage, vm: &str, order: Order) {
+    stage.note(&format!("ada orders of {vm}: {order:?}"));
+    stage.order(vm, order, SPAN);
 }
 
 fn manifests(folder: &Path) -> BTreeMap<String, Vec<u8>> {

@@ -5,14 +5,12 @@ mod accept;
 mod laws;
 #[path = "../../../../tests/scenarios/summary.rs"]
 mod summary;
+pub mod verbs;
 
 use host::store::{Disk, DiskFault, Event as Journaled, MemoryDisk};
-use host::{Host, Interest, Machine, Moment, PassReport, Place, Shared, SimHost, SimSettings, Store, StoreError};
+use host::{Host, Interest, Machine, Moment, PassReport, Place, Shared, SimHost, SimSettings, Store};
 use jiff::{SignedDuration, Timestamp};
-use planner::freeze::{self, Frozen};
 use planner::observed::AcceptedCommit;
-use planner::record::UpSince;
-use planner::{ObjectRef, Plan};
 use protocol::Reading;
 use schema::desired::Desired;
 use std::collections::BTreeMap;
@@ -91,53 +89,13 @@ impl Stage {
         self.desired = None;
     }
 
-    /// Keeps a person's approval of the item that is held for an object.
-    pub fn approve(&mut self, object: &str) {
-        let report = self.observe_and_plan();
-        let held = report.plan.items.iter().find(|item| {
-            item.object.to_string() == object && matches!(item.disposition, planner::Disposition::Held { .. })
-        });
-        let item = held.unwrap_or_else(|| panic!("nothing is held for {object}")).id.clone();
-        let now = self.wall();
-        let expires = now.checked_add(SignedDuration::from_hours(1)).unwrap();
-        let approval =
-            planner::record::Approval { actor: "ada".to_owned(), reason: "test".to_owned(), at: now, expires };
-        self.verb(|store| store.write_approval(&item, &approval));
-    }
-
-    /// Freezes an object for an hour.
-    pub fn freeze(&mut self, object: &str) {
-        let report = self.observe_and_plan();
-        let (object, frozen) = freezable(&report.plan, object);
-        let boot_id = report.observed.xen.known().unwrap().hypervisor.boot_id;
-        let up = report.observed.uptime.map(|uptime| UpSince { boot_id, ms: uptime.ms });
-        let order = freeze::freeze(object, SignedDuration::from_hours(1), self.wall(), up, ("ada", "test"));
-        self.verb(|store| store.write_freeze(frozen, &order));
-    }
-
-    /// Ends that.
-    pub fn unfreeze(&mut self, object: &str) {
-        let (_, frozen) = freezable(&self.observe_and_plan().plan, object);
-        self.verb(|store| store.forget_freeze(frozen));
-    }
-
-    /// What a person asks for is asked again when the daemon dies of it.
-    fn verb(&mut self, act: impl Fn(&Store) -> Result<(), StoreError>) {
-        loop {
-            let done = act(self.daemon().store());
-            if !self.bury_if_dead() {
-                done.unwrap();
-                break;
-            }
-        }
-    }
-
     /// One pass; its plan is written down when it is another than before.
     pub fn pass(&mut self) -> PassReport {
         loop {
             let interest = self.interest();
             let desired = self.desired.clone();
             let report = host::pass(self.daemon(), desired.as_ref(), &interest);
+            self.end_what_is_over(&report);
             if self.bury_if_dead() {
                 continue;
             }
@@ -368,10 +326,4 @@ pub fn tree(files: &BTreeMap<String, Vec<u8>>) -> schema::Tree {
         content: schema::Content::Text(text.clone()),
     };
     schema::Tree { files: files.iter().map(file).collect(), ignore: None }
-}
-
-fn freezable(plan: &Plan, name: &str) -> (ObjectRef, Frozen) {
-    let objects = plan.objects.iter().map(|status| &status.object);
-    let object = objects.clone().find(|object| object.to_string() == name).unwrap_or_else(|| panic!("no {name}"));
-    (object.clone(), Frozen::of(object).unwrap())
 }
