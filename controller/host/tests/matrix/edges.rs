@@ -1,5 +1,8 @@
 //! Every edge of the state machine: from where, and what drives it. To add one: a row in [`EDGES`].
 
+mod verbs;
+
+use crate::stage::Stage;
 use protocol::ShutdownReason;
 use sim::Event;
 use std::fmt::Write;
@@ -20,9 +23,11 @@ pub enum Drive {
     Second(fn() -> Vec<String>, fn() -> Vec<String>),
     /// Something that happens on the host.
     Event(fn() -> Event),
+    /// What a person does, once the host came to rest after something else.
+    Person(fn(&mut Stage), fn(&mut Stage)),
 }
 
-use Drive::{Commit, Event as Happens, Second};
+use Drive::{Commit, Event as Happens, Person, Second};
 
 fn edge(name: &'static str, before: fn() -> Vec<String>, drive: Drive) -> Edge {
     Edge { name, before, drive }
@@ -34,6 +39,7 @@ pub fn edges() -> Vec<Edge> {
     edges.extend(changes());
     edges.extend(places());
     edges.extend(ends());
+    edges.extend(verbs::edges());
     edges
 }
 
@@ -178,6 +184,7 @@ fn ends() -> Vec<Edge> {
         edge("guest reboots under `never`", never, Happens(|| ends_by(Reboot))),
         edge("guest crashes", on_failure, Happens(|| ends_by(Crash))),
         edge("guest crashes under `never`", never, Happens(|| ends_by(Crash))),
+        edge("guest crashes and is dumped", || vec![vm("v", "crashDumps: 2")], Happens(|| ends_by(Crash))),
         edge("guest's watchdog fires", on_failure, Happens(|| ends_by(Watchdog))),
         edge("guest suspends itself", on_failure, Happens(|| ends_by(Suspend))),
         edge(

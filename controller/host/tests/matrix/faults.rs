@@ -1,6 +1,7 @@
 //! Every class of fault, and how it is brought about. To add one: a row in [`FAULTS`].
 
 use crate::edges::{Drive, Edge};
+use crate::stage::verbs::Order;
 use crate::{Played, play};
 use host::store::DiskFault;
 use jiff::SignedDuration;
@@ -27,6 +28,8 @@ pub const FAULTS: &[Fault] = &[
     Fault { name: "the host resets", plays: host_resets },
     Fault { name: "a newer commit comes meanwhile", plays: newer_commit },
     Fault { name: "another hand meddles", plays: other_hand },
+    Fault { name: "a person freezes it meanwhile", plays: frozen_meanwhile },
+    Fault { name: "a person overrides it meanwhile", plays: overridden_meanwhile },
 ];
 
 fn spread(count: u64) -> Vec<u64> {
@@ -145,11 +148,15 @@ fn host_resets(edge: &Edge) -> Vec<Played> {
             }
         };
         let played = play(edge, &mut |_| {}, &mut { reset }).how(format!("after pass {at}"));
-        // What a guest did just before the power went, nobody can know; and one that is built paused has never brought up its second vCPU.
-        let same = matches!(edge.drive, Drive::Commit(_)) && edge.name != "running to paused";
-        if same { played.same_end() } else { played }
+        // What a guest did just before the power went, nobody can know.
+        played.goes_on(edge)
     };
     (0..6).map(resets).collect()
+}
+
+/// Whether a commit alone decides the end. A domain that is built paused has never brought up its second vCPU.
+fn has_one_end(edge: &Edge) -> bool {
+    matches!(edge.drive, Drive::Commit(_)) && edge.name != "running to paused"
 }
 
 /// The commit is taken back while it is carried out, and then made again.
@@ -193,11 +200,13 @@ fn other_hand(edge: &Edge) -> Vec<Played> {
             };
             plays.push(play(edge, &mut |_| {}, &mut { meddle }).how(format!("{hand:?} after pass {at}")));
         }
-        // Within an operation only what breaks no law by itself: nobody could tell whose doing it was.
+        // Within an operation only what breaks no law by itself: nobody could tell whose doing it was. Until it is taken over, a foreign domain is
+        // changed by no operation of ours.
+        let is_theirs = edge.name == "a domain of another toolstack is taken over";
         let lawful = matches!(
             hand,
             Event::SchedSet { .. } | Event::Pause { .. } | Event::Rename { .. } | Event::CpupoolRename { .. }
-        );
+        ) && !is_theirs;
         if !lawful {
             continue;
         }
@@ -208,4 +217,46 @@ fn other_hand(edge: &Edge) -> Vec<Played> {
         plays.push(play(edge, &mut { within }, &mut |_, _| {}).how(format!("{hand:?} within an operation")));
     }
     plays
+}
+
+/// Whatever is under way, somebody freezes everything, and an hour later it goes on.
+fn frozen_meanwhile(edge: &Edge) -> Vec<Played> {
+    let frozen = |object: &'static str, at: u32| {
+        let freeze = |stage: &mut crate::stage::Stage, pass: u32| {
+            if pass == at && knows(stage, object) {
+                stage.freeze(object);
+            }
+        };
+        play(edge, &mut |_| {}, &mut { freeze }).goes_on(edge).how(format!("{object} after pass {at}"))
+    };
+    [("host/xen1", 0), ("host/xen1", 1), ("host/xen1", 3), ("vm/v", 1), ("vm/v", 2), ("cp/p", 1), ("cp/p", 2)]
+        .map(|(object, at)| frozen(object, at))
+        .into()
+}
+
+/// Whatever is under way, somebody wants something else of it for a minute.
+fn overridden_meanwhile(edge: &Edge) -> Vec<Played> {
+    use Order::{Pause, Restart, Start, Stop};
+    let overridden = |order: Order, at: u32| {
+        let order_it = |stage: &mut crate::stage::Stage, pass: u32| {
+            if pass == at && knows(stage, "vm/v") {
+                stage.order("vm/v", order, SignedDuration::from_mins(1));
+            }
+        };
+        play(edge, &mut |_| {}, &mut { order_it }).goes_on(edge).how(format!("{order:?} after pass {at}"))
+    };
+    let plays = [Start, Stop, Pause, Restart].into_iter().flat_map(|order| [0, 1, 3].map(|at| (order, at)));
+    plays.map(|(order, at)| overridden(order, at)).collect()
+}
+
+/// Whether pinfold knows of such an object.
+fn knows(stage: &mut crate::stage::Stage, name: &str) -> bool {
+    stage.observe_and_plan().plan.objects.iter().any(|status| status.object.to_string() == name)
+}
+
+impl Played {
+    /// A commit comes to the same end, whoever delayed it.
+    fn goes_on(self, edge: &Edge) -> Self {
+        if has_one_end(edge) { self.same_end() } else { self }
+    }
 }

@@ -96,15 +96,18 @@ pub fn play(edge: &Edge, prepare: &mut dyn FnMut(&mut Stage), after_pass: &mut d
     let mut stage = Stage::new(host);
     stage.commit(desired(&(edge.before)()));
     stage.settle(SignedDuration::from_mins(10));
-    if let Drive::Second(first, _) = &edge.drive {
-        stage.commit(desired(&first()));
-        stage.settle(SignedDuration::from_mins(10));
+    match &edge.drive {
+        Drive::Second(first, _) => stage.commit(desired(&first())),
+        Drive::Person(first, _) => first(&mut stage),
+        Drive::Commit(_) | Drive::Event(_) => {}
     }
+    stage.settle(SignedDuration::from_mins(10));
     let (steps, points, deaths) = (stage.steps(), stage.machine.lock().unwrap().points(), stage.deaths);
     prepare(&mut stage);
     match &edge.drive {
         Drive::Commit(after) | Drive::Second(_, after) => stage.commit(desired(&after())),
         Drive::Event(event) => drop(stage.apply(&event())),
+        Drive::Person(_, act) => act(&mut stage),
     }
     for pass in 0..8 {
         after_pass(&mut stage, pass);
@@ -201,4 +204,6 @@ classes! {
     the_host_resets = "the host resets",
     a_newer_commit_comes_meanwhile = "a newer commit comes meanwhile",
     another_hand_meddles = "another hand meddles",
+    a_person_freezes_it_meanwhile = "a person freezes it meanwhile",
+    a_person_overrides_it_meanwhile = "a person overrides it meanwhile",
 }

@@ -4,6 +4,7 @@ use crate::draw::Draw;
 use schema::desired::Desired;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use uuid::Uuid;
 
 /// What a repository says.
 #[derive(Clone, Debug)]
@@ -44,6 +45,9 @@ pub struct Vm {
     /// Name, network, address.
     pub nics: Vec<(String, String, Option<String>)>,
     pub timeout_s: u32,
+    pub crash_dumps: u32,
+    /// The UUID of a domain that another toolstack made, or may make.
+    pub uuid: Option<Uuid>,
     pub protect: bool,
     pub label: Option<u32>,
     pub formerly: Vec<String>,
@@ -107,6 +111,8 @@ impl Config {
             disks: Vec::new(),
             nics: Vec::new(),
             timeout_s: draw.number(5, 90),
+            crash_dumps: 0,
+            uuid: None,
             protect: draw.chance(10),
             label: None,
             formerly: Vec::new(),
@@ -198,6 +204,12 @@ impl Vm {
              {weight}, cap: {cap}}}\n  boot: {{kernel: /srv/vmlinuz{ramdisk}, cmdline: \"n={cmdline}\"}}\n  shutdown: {{timeout: {}s}}\n",
             self.timeout_s
         );
+        if self.crash_dumps > 0 {
+            let _ = writeln!(text, "  crashDumps: {}", self.crash_dumps);
+        }
+        if let Some(uuid) = self.uuid {
+            let _ = writeln!(text, "  uuid: \"{uuid}\"");
+        }
         if self.protect {
             text.push_str("  protect: true\n");
         }

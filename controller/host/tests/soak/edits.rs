@@ -26,6 +26,13 @@ pub const EDITS: &[Edit] = &[
             config.vms.insert(name, vm);
         }
     }),
+    ("vm of another toolstack declared", 2, |config, draw| {
+        let (name, uuid) = crate::others::one(draw);
+        if !config.vms.contains_key(&name) {
+            let vm = Vm { uuid: Some(uuid), ..config.vm(draw) };
+            config.vms.insert(name, vm);
+        }
+    }),
     ("vm.type", 1, |config, draw| vm(config, draw, |vm, draw| vm.kind = draw.word(&["pv", "pvh"]))),
     ("vm.power", 3, |config, draw| {
         vm(config, draw, |vm, draw| vm.power = draw.word(&["running", "running", "stopped"]));
@@ -76,6 +83,7 @@ pub const EDITS: &[Edit] = &[
         vm(config, draw, |vm, _| vm.nics.iter_mut().take(1).for_each(|nic| nic.2 = Some(mac.clone())));
     }),
     ("vm.shutdown.timeout", 1, |config, draw| vm(config, draw, |vm, draw| vm.timeout_s = draw.number(1, 300))),
+    ("vm.crashDumps", 2, |config, draw| vm(config, draw, |vm, draw| vm.crash_dumps = draw.number(0, 3))),
     ("vm.protect", 1, |config, draw| vm(config, draw, |vm, _| vm.protect = !vm.protect)),
     ("vm labels", 1, |config, draw| vm(config, draw, |vm, draw| vm.label = Some(draw.number(0, 9)))),
     ("network added", 1, |config, _| {

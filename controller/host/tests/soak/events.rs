@@ -2,9 +2,13 @@
 
 use crate::config::Config;
 use crate::draw::Draw;
+use crate::others;
 use crate::stage::Stage;
+use crate::stage::verbs::Order;
 use host::store::DiskFault;
 use jiff::SignedDuration;
+use planner::freeze::Frozen;
+use planner::{ObjectKind, ObjectRef};
 use protocol::{CpuSet, FailureKind, ShutdownReason};
 use sim::{CallName, Event, FailedCall, Fault, ForeignDomain, Meanwhile};
 use std::io::ErrorKind;
@@ -35,15 +39,21 @@ pub const EVENTS: &[Happening] = &[
     }),
     ("another hand within an operation", 3, Lasting, |stage, config, draw| {
         // Not one that breaks a law by itself: between two calls of ours, nobody can tell whose doing it was.
-        let breaks = |event: &Event| {
-            matches!(
-                event,
-                Event::Destroy { .. }
-                    | Event::VcpuPin { .. }
-                    | Event::CpupoolMigrate { .. }
-                    | Event::CpupoolCpuAdd { .. }
-                    | Event::CpupoolCpuRemove { .. }
-            )
+        let breaks = |event: &Event| match event {
+            Event::Destroy { .. }
+            | Event::VcpuPin { .. }
+            | Event::CpupoolMigrate { .. }
+            | Event::CpupoolCpuAdd { .. }
+            | Event::CpupoolCpuRemove { .. } => true,
+            // Of a domain that is foreign until the operation has taken it over.
+            Event::SchedSet { domain, .. }
+            | Event::MemSet { domain, .. }
+            | Event::VcpuSet { domain, .. }
+            | Event::Pause { domain }
+            | Event::Unpause { domain }
+            | Event::Shutdown { domain }
+            | Event::Rename { domain, .. } => others::is_one(domain),
+            _ => false,
         };
         let event = std::iter::repeat_with(|| hand(config, draw)).find(|event| !breaks(event)).unwrap();
         let meanwhile = vec![Meanwhile { after: draw.number(0, 12), event }];
@@ -60,24 +70,29 @@ pub const EVENTS: &[Happening] = &[
     }),
     ("a call fails", 4, Without, |stage, _, draw| {
         use CallName::{
-            AddCpu, CreateCpupool, CreateDomain, DestroyCpupool, DestroyDomain, Domains, MarkReady, MoveDomain,
-            RemoveCpu, SetHardAffinity, SetMemoryTarget, SetSched, SetVcpusOnline, ShutdownDomain, UnpauseDomain,
+            AddCpu, ClaimDomain, CreateCpupool, CreateDomain, DestroyCpupool, DestroyDomain, Domains, DumpDomain,
+            MarkReady, MoveDomain, PauseDomain, RemoveCpu, SetHardAffinity, SetMemoryTarget, SetSched, SetVcpusOnline,
+            ShutdownDomain, StopMonitor, UnpauseDomain,
         };
         let call = *draw.pick(&[
             AddCpu,
+            ClaimDomain,
             CreateCpupool,
             CreateDomain,
             DestroyCpupool,
             DestroyDomain,
             Domains,
+            DumpDomain,
             MarkReady,
             MoveDomain,
+            PauseDomain,
             RemoveCpu,
             SetHardAffinity,
             SetMemoryTarget,
             SetSched,
             SetVcpusOnline,
             ShutdownDomain,
+            StopMonitor,
             UnpauseDomain,
         ]);
         let failed = FailedCall {
@@ -124,6 +139,31 @@ pub const EVENTS: &[Happening] = &[
         stage.settle(SignedDuration::from_secs(i64::from(draw.number(1, 600))));
         stage.desired = desired;
     }),
+    ("another toolstack makes a domain that may be declared", 4, Lasting, |stage, _, draw| {
+        stage.apply(&others::made(draw));
+    }),
+    ("a person freezes something", 4, Without, |stage, _, draw| {
+        if let Some(object) = an_object(stage, draw, &|object| Frozen::of(object).is_some()) {
+            stage.freeze(&object);
+        }
+    }),
+    ("a person ends a freeze", 2, Without, |stage, _, draw| {
+        if let Some(object) = an_object(stage, draw, &|object| Frozen::of(object).is_some()) {
+            stage.unfreeze(&object);
+        }
+    }),
+    ("a person overrides a VM's power", 6, Without, |stage, _, draw| {
+        if let Some(object) = an_object(stage, draw, &is_vm) {
+            let order = *draw.pick(&[Order::Start, Order::Stop, Order::Pause, Order::Restart]);
+            let minutes = *draw.pick(&[1, 10, 60]);
+            stage.order(&object, order, SignedDuration::from_mins(minutes));
+        }
+    }),
+    ("a person lets a VM follow its manifest", 2, Without, |stage, _, draw| {
+        if let Some(object) = an_object(stage, draw, &is_vm) {
+            stage.follow(&object);
+        }
+    }),
     ("a person approves what is held", 3, Without, |stage, _, _| {
         let held = |item: &&planner::Item| matches!(item.disposition, planner::Disposition::Held { .. });
         let object = stage.observe_and_plan().plan.items.iter().find(held).map(|item| item.object.to_string());
@@ -132,6 +172,18 @@ pub const EVENTS: &[Happening] = &[
         }
     }),
 ];
+
+fn is_vm(object: &ObjectRef) -> bool {
+    object.kind == ObjectKind::VirtualMachine
+}
+
+/// An object that pinfold knows of.
+fn an_object(stage: &mut Stage, draw: &mut Draw, is_meant: &dyn Fn(&ObjectRef) -> bool) -> Option<String> {
+    let plan = stage.observe_and_plan().plan;
+    let known = plan.objects.iter().map(|status| &status.object).filter(|object| is_meant(object));
+    let names: Vec<String> = known.map(ToString::to_string).collect();
+    (!names.is_empty()).then(|| draw.pick(&names).clone())
+}
 
 fn refuse(stage: &mut Stage, draw: &mut Draw, why: ErrorKind) {
     stage.disk.inject(DiskFault::Refuse(why));
@@ -174,22 +226,9 @@ fn hand(config: &Config, draw: &mut Draw) -> Event {
 
 fn stranger(name: String, draw: &mut Draw) -> ForeignDomain {
     ForeignDomain {
-        name: if draw.chance(50) { name } else { "stranger".to_owned() },
-        uuid: None,
-        kind: protocol::DomainKind::Pv,
-        vcpus: 1,
-        memory_kib: 32 * 1024,
-        cpupool: None,
-        hard: None,
-        soft: None,
-        weight: 256,
-        cap: 0,
         disks: if draw.chance(30) { vec![format!("/srv/disk{}.img", draw.number(0, 39))] } else { Vec::new() },
-        nics: Vec::new(),
-        boot: None,
-        restarts_after_crash: false,
         toolstack: draw.chance(80).then_some(protocol::Toolstack::Xl),
-        paused: false,
         autostart: draw.chance(20),
+        ..others::stranger(if draw.chance(50) { name } else { "stranger".to_owned() })
     }
 }

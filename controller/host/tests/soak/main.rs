@@ -9,6 +9,7 @@ mod config;
 mod draw;
 mod edits;
 mod events;
+mod others;
 #[path = "../stage/mod.rs"]
 mod stage;
 
