@@ -1,15 +1,19 @@
 //! `make bench`: what pinfold costs on this machine, beside another tool that does the same work in the same run where there is one.
 //!
-//! `cargo run --release -p pinfold-tests --bin bench -- [--json FILE] [validate|daemon|xen …]`; without a name, all of them. Programs are built with
+//! `cargo run --release -p pinfold-tests --bin bench -- [--json FILE] [validate|daemon|xen|changes|watching …]`; without a name, all of them. Programs are built with
 //! `--release` and used as a person uses them: nothing here knows what is inside pinfold. A figure that passes a bound ends the run with 1;
 //! a figure that cannot be had ends it with an error, never with a gap in the report.
 
+mod changes;
 mod cost;
 mod daemon;
 mod fleet;
+mod guests;
+mod journal;
 mod on_xen;
 mod report;
 mod validate;
+mod watching;
 
 use anyhow::{Context, Result, bail};
 use report::Report;
@@ -17,7 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Every part, in the order in which they run: what needs least comes first.
-const PARTS: [&str; 3] = ["validate", "daemon", "xen"];
+const PARTS: [&str; 5] = ["validate", "daemon", "xen", "changes", "watching"];
 
 fn main() -> Result<ExitCode> {
     let Arguments { json, parts } = arguments(std::env::args().skip(1))?;
@@ -26,6 +30,8 @@ fn main() -> Result<ExitCode> {
         match part {
             "validate" => validate::measure(&mut report)?,
             "daemon" => daemon::measure(&mut report)?,
+            "changes" => changes::measure(&mut report)?,
+            "watching" => watching::measure(&mut report)?,
             _ => on_xen::measure(&mut report)?,
         }
     }

@@ -4,12 +4,12 @@
 //! so that what they do after their start does not take the time of the next ones. (Not by a cap: Xen 4.17 panicked in credit2's
 //! `unpark_parked_units` when a capped domain was destroyed.) The daemon is stopped while `xl` is measured.
 
+use crate::guests::linux;
+use crate::journal::Journal;
 use crate::report::{Report, Unit, least, median, say};
-use anyhow::{Context, Result, ensure};
-use jiff::Timestamp;
+use anyhow::{Context, Result, bail, ensure};
 use lab::Lab;
 use rig::{Change, Rig, SITE};
-use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
 
@@ -82,7 +82,7 @@ fn by_commit(rig: &Rig, names: &[String]) -> Result<ByCommit> {
     let folder = tempfile::tempdir()?;
     fs::create_dir(folder.path().join("vms"))?;
     for name in names {
-        fs::write(folder.path().join(format!("vms/{name}.yaml")), manifest(name))?;
+        fs::write(folder.path().join(format!("vms/{name}.yaml")), linux(name, 96, ""))?;
     }
     rig.edit(&[Change::Folder(folder.path())])?;
     let said = rig.lab.run(
@@ -94,28 +94,22 @@ fn by_commit(rig: &Rig, names: &[String]) -> Result<ByCommit> {
     rig.until_converged(commit)?;
     let listed = rig.lab.run("xl list")?;
     ensure!(names.iter().all(|name| listed.contains(name.as_str())), "{names:?} do not all run:\n{listed}");
-    let round = read_events(&rig.pinfold("events --limit 10000 -o json")?.ok()?, commit, names, pushed)?;
+    let round = read_journal(&Journal::read(rig)?, commit, names, pushed)?;
     remove(rig, names)?;
     Ok(round)
 }
 
 /// What the journal says of one commit.
-fn read_events(events: &str, commit: &str, names: &[String], pushed: f64) -> Result<ByCommit> {
-    let events: Value = serde_json::from_str(events)?;
-    let of_commit = |event: &&Value| event["commit"] == commit;
-    let events: Vec<&Value> = events["items"].as_array().context("no events")?.iter().filter(of_commit).collect();
-    let with = |reason: &str| events.iter().filter(|event| event["reason"] == reason).copied().collect::<Vec<_>>();
-    let since = |event: &Value| -> Result<f64> {
-        let at: Timestamp = event["at"].as_str().context("an event has a time")?.parse()?;
-        Ok(at.as_duration().as_secs_f64() - pushed)
-    };
-    let accepted = with("CommitAccepted").first().map(|event| since(event)).context("no CommitAccepted")??;
-    let made = with("CreateDone");
-    ensure!(made.len() == names.len(), "{} of {} were made at the first attempt", made.len(), names.len());
-    let took = |of: &str| made.iter().filter_map(|event| event["took"][of].as_f64()).sum::<f64>() / 1000.0;
-    let times = made.iter().map(|event| since(event)).collect::<Result<Vec<_>>>()?;
-    let running = times.into_iter().fold(0.0, f64::max);
-    Ok(ByCommit { running, accepted, workers: took("totalMs"), libxl: took("libxlMs") })
+fn read_journal(journal: &Journal, commit: &str, names: &[String], pushed: f64) -> Result<ByCommit> {
+    let mut round = ByCommit { running: 0.0, accepted: journal.accepted(commit)? - pushed, workers: 0.0, libxl: 0.0 };
+    for name in names {
+        let made = journal.done(name, "CreateDone")?;
+        let [made] = made.as_slice() else { bail!("{name} was made {} times", made.len()) };
+        round.running = round.running.max(made.at - pushed);
+        round.workers += made.worker;
+        round.libxl += made.libxl;
+    }
+    Ok(round)
 }
 
 /// Takes the VMs out of the repository, and helps guests that hardly run to their end.
@@ -148,7 +142,7 @@ fn by_xl(rig: &Rig, size: usize) -> Result<f64> {
         "set -e; date +%s.%N; for guest in {all}; do xl create -q /root/xl/$guest.cfg >&2; done; date +%s.%N"
     ))?;
     let times = said.lines().map(|line| Ok(line.trim().parse()?)).collect::<Result<Vec<f64>>>()?;
-    let &[began, ended] = times.as_slice() else { anyhow::bail!("xl create said:\n{said}") };
+    let &[began, ended] = times.as_slice() else { bail!("xl create said:\n{said}") };
     rig.lab.run(&format!("for guest in {all}; do xl destroy $guest || exit; done"))?;
     rig.start_daemon()?;
     Ok(ended - began)
@@ -157,12 +151,4 @@ fn by_xl(rig: &Rig, size: usize) -> Result<f64> {
 /// Every guest is a new one: a name that was there before would be another story.
 fn names(size: usize, round: usize) -> Vec<String> {
     (0..size).map(|number| format!("vm-{size}-{round}-{number}")).collect()
-}
-
-fn manifest(name: &str) -> String {
-    format!(
-        "apiVersion: pinfold.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: {name}}}\nspec:\n  host: xen1\n  type: pv\n  vcpus: 1\n  memory: 96Mi\n  \
-         cpu: {{pins: [{{socket: 0, core: 9}}]}}\n  boot: {{kernel: \"/srv/guests/vmlinuz\", ramdisk: \"/srv/guests/initrd.gz\", cmdline: \"console=hvc0\"}}\n  \
-         shutdown: {{timeout: 1s}}\n"
-    )
 }
