@@ -10,7 +10,7 @@ use rig::{Change, PATIENCE, Rig, SITE};
 use std::time::Duration;
 
 /// Times that each is measured.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 /// A look at the status costs the emulated dom0 about a second: none is taken while a change is under way.
 const LEFT_ALONE: Duration = Duration::from_secs(10);
 
@@ -86,27 +86,32 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     let rig = Rig::boot(Lab::builder(), &programs)?;
     rig.lab.run("truncate -s 64M /srv/disks/more.img")?;
     rig.start_daemon()?;
-    let first = rig.commit("the site", &[Change::Write("base.yaml", SITE), Change::Write("web.yaml", &web(None))])?;
+    let first = rig.commit("the site", &[Change::Write("base.yaml", SITE), Change::Write("web.yaml", &web(0))])?;
     rig.until_converged(&first)?;
     rig.lab.wait_for_guest("web", 1, PATIENCE)?;
-    for kind in &KINDS {
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for round in 1..=ROUNDS {
-            let (one, xl) = (by_commit(&rig, kind)?, by_xl(&rig, kind)?);
-            say(&format!(
-                "{}, round {round} of {ROUNDS}: {:.2} s, {:.2} s in libxl; xl: {xl:.2} s",
-                kind.name, one.done, one.libxl
-            ));
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for round in 1..=ROUNDS {
+        for changed in 1..=KINDS.len() {
+            let one = by_commit(&rig, changed)?;
+            let name = KINDS[changed - 1].name;
+            say(&format!("{name}, round {round} of {ROUNDS}: {:.2} s, {:.2} s in libxl", one.done, one.libxl));
             ours.push(one);
-            theirs.push(xl);
         }
+        let back = rig.commit("as before", &[Change::Write("web.yaml", &web(0))])?;
+        rig.until_converged(&back)?;
+        theirs.extend(by_xl(&rig)?);
+        say(&format!("xl, round {round} of {ROUNDS}: {:.2?} s", &theirs[theirs.len() - KINDS.len()..]));
+    }
+    for (number, kind) in KINDS.iter().enumerate() {
+        let ours: Vec<&ByCommit> = ours.iter().skip(number).step_by(KINDS.len()).collect();
+        let theirs: Vec<f64> = theirs.iter().skip(number).step_by(KINDS.len()).copied().collect();
         show(report, kind, &ours, &theirs);
     }
     Ok(())
 }
 
-fn show(report: &mut Report, kind: &Kind, ours: &[ByCommit], xl: &[f64]) {
-    let middle = |of: fn(&ByCommit) -> f64| median(&ours.iter().map(of).collect::<Vec<_>>());
+fn show(report: &mut Report, kind: &Kind, ours: &[&ByCommit], xl: &[f64]) {
+    let middle = |of: fn(&ByCommit) -> f64| median(&ours.iter().map(|one| of(one)).collect::<Vec<_>>());
     let (done, worker, libxl) = (middle(|one| one.done), middle(|one| one.worker), middle(|one| one.libxl));
     report.part(
         &format!("changes of a running guest: {}", kind.name),
@@ -122,40 +127,42 @@ fn show(report: &mut Report, kind: &Kind, ours: &[ByCommit], xl: &[f64]) {
     report.figure("pinfold : xl", done / median(xl), Unit::Ratio);
 }
 
-/// The guest, with one line changed.
-fn web(kind: Option<&Kind>) -> String {
-    let mut lines = BEFORE;
-    if let Some(kind) = kind {
-        lines[kind.line] = kind.after;
-    }
-    linux("web", 96, &lines.concat())
+/// The guest, with so many of its lines changed.
+fn web(changed: usize) -> String {
+    let line = |number: usize| KINDS.iter().take(changed).find(|kind| kind.line == number).map(|kind| kind.after);
+    let lines: String = BEFORE.iter().enumerate().map(|(number, before)| line(number).unwrap_or(before)).collect();
+    linux("web", 96, &lines)
 }
 
-/// One change by a commit, and its taking back, which is not measured.
-fn by_commit(rig: &Rig, kind: &Kind) -> Result<ByCommit> {
+/// One more change by a commit.
+fn by_commit(rig: &Rig, changed: usize) -> Result<ByCommit> {
+    let name = KINDS[changed - 1].name;
     let steps = Journal::read(rig)?.done("web", "ChangeDone")?.len();
-    let commit = rig.commit(kind.name, &[Change::Write("web.yaml", &web(Some(kind)))])?;
+    let commit = rig.commit(name, &[Change::Write("web.yaml", &web(changed))])?;
     std::thread::sleep(LEFT_ALONE);
     rig.until_converged(&commit)?;
     let journal = Journal::read(rig)?;
     let accepted = journal.accepted(&commit)?;
     let done = journal.done("web", "ChangeDone")?;
-    ensure!(done.len() == steps + 1, "{}: {} steps instead of one:\n{}", kind.name, done.len() - steps, rig.story());
-    let back = rig.commit("as before", &[Change::Write("web.yaml", &web(None))])?;
-    rig.until_converged(&back)?;
+    ensure!(done.len() == steps + 1, "{name}: {} steps instead of one:\n{}", done.len() - steps, rig.story());
     let step = &done[steps];
     Ok(ByCommit { done: step.at - accepted, worker: step.worker, libxl: step.libxl })
 }
 
-/// The same by `xl`, and back.
-fn by_xl(rig: &Rig, kind: &Kind) -> Result<f64> {
+/// The same by `xl`, one after the other, and all of it back. Seconds of each.
+fn by_xl(rig: &Rig) -> Result<Vec<f64>> {
     rig.kill_daemon()?;
-    let said = rig.lab.run(&format!("set -e; date +%s.%N; {} >&2; date +%s.%N", kind.xl))?;
-    let times = said.lines().map(|line| Ok(line.trim().parse()?)).collect::<Result<Vec<f64>>>()?;
-    let &[began, ended] = times.as_slice() else { anyhow::bail!("xl said:\n{said}") };
+    let one = |kind: &Kind| {
+        let said = rig.lab.run(&format!("set -e; date +%s.%N; {} >&2; date +%s.%N", kind.xl))?;
+        let times = said.lines().map(|line| Ok(line.trim().parse()?)).collect::<Result<Vec<f64>>>()?;
+        let &[began, ended] = times.as_slice() else { anyhow::bail!("xl said:\n{said}") };
+        Ok(ended - began)
+    };
+    let times = KINDS.iter().map(one).collect::<Result<Vec<f64>>>()?;
     // The guest has followed before it is asked again.
-    std::thread::sleep(Duration::from_secs(3));
-    rig.lab.run(kind.back)?;
+    std::thread::sleep(LEFT_ALONE);
+    KINDS.iter().try_for_each(|kind| rig.lab.run(kind.back).map(drop))?;
+    std::thread::sleep(LEFT_ALONE);
     rig.start_daemon()?;
-    Ok(ended - began)
+    Ok(times)
 }
