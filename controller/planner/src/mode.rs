@@ -224,7 +224,9 @@ impl Permitted<'_> {
     }
 
     fn limit_declared<'w>(&mut self, world: &World<'w>, subject: &Subject<'w>, record: &VmRecord) -> Subject<'w> {
-        let last = &record.wanted;
+        // The end of an override is no commit's.
+        let power = record.declared_power.unwrap_or(record.wanted.power);
+        let last = &VmConfig { power, ..record.wanted.clone() };
         let mut allowed = subject.clone();
         for groups in units(subject, last) {
             let draft = draft(world, subject, last, &groups);
