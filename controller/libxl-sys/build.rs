@@ -12,13 +12,13 @@ const LIBRARIES: [&str; 4] = ["xenlight", "xentoollog", "xenstore", "xencontrol"
 /// Functions that `pinfold-xen` calls, as regular expressions.
 const FUNCTIONS: [&str; 9] = [
     "libxl_(ctx_alloc|ctx_free|error_to_string|get_version_info|get_physinfo|get_cpu_topology|get_scheduler|get_freecpus|get_free_memory)",
-    "libxl_(list_domain|list_vcpu|set_vcpuaffinity|set_vcpuonline|set_memory_target)",
+    "libxl_(list_domain|list_vcpu|set_vcpuaffinity|set_vcpuonline|set_memory_target|send_trigger)",
     "libxl_domain_(create_new|create_restore|destroy|pause|unpause|shutdown|suspend|resume|core_dump|rename|need_memory|sched_params_get|sched_params_set)",
     "libxl_cpupool_(create|destroy|rename|cpuadd|cpuremove|movedomain)",
-    "libxl_device_(disk|nic)_(init|dispose|from_json|to_json|add|remove|safe_remove)|libxl_(vdev_to_device_disk|devid_to_device_nic)",
+    "libxl_device_(disk|nic)_(init|dispose|from_json|to_json|add|remove|safe_remove)|libxl_(vdev_to_device_disk|devid_to_device_nic|cdrom_insert)",
     "libxl_domain_config_(init|dispose|from_json|to_json)|libxl_domain_restore_params_(init|dispose)",
     "libxl_(physinfo|domain_sched_params|bitmap)_(init|dispose)|libxl_cpu_bitmap_alloc|libxl_(dominfo|vcpuinfo|cputopology)_list_free",
-    "xtl_(createlogger_stdiostream|logger_destroy)|xc_interface_(open|close)|xc_cpupool_(getinfo|infofree)|xc_get_cpumap_size",
+    "xtl_(createlogger_stdiostream|logger_destroy)|xc_interface_(open|close)|xc_cpupool_(getinfo|infofree)|xc_get_cpumap_size|xc_hvm_param_get",
     "xs_(open|close|read|write|directory|watch|check_watch|fileno)",
 ];
 

@@ -69,6 +69,7 @@ pub(crate) fn vm(
         boot,
         disks,
         nics,
+        hvm: None,
         shutdown_timeout: None,
         crash_dumps: None,
         protect: false,
@@ -101,7 +102,10 @@ fn kind(sheet: &mut Sheet<'_>) -> Option<VmType> {
         Some(DomainKind::Pv) => Some(VmType::Pv),
         Some(DomainKind::Pvh) => Some(VmType::Pvh),
         Some(DomainKind::Hvm) => {
-            sheet.refuse("it is an HVM guest, and manifests know `pv` and `pvh`", "leave it to `xl`");
+            sheet.refuse(
+                "it is an HVM guest, and those cannot be taken over while they run",
+                "`pinfold import xl` its configuration, shut it down, and let pinfold create it",
+            );
             None
         }
         None => {
@@ -160,6 +164,8 @@ fn boot(sheet: &mut Sheet<'_>, stored: &Stored, has_disks: bool) -> Option<Boot>
             ramdisk: ramdisk.as_deref().map(names::path),
             cmdline: cmdline.clone(),
         },
+        // Of HVM domains, which are refused as a whole.
+        (Some(BootConfig::Devices(_)), None) => return None,
         (None, None) => {
             sheet.refuse("libxl does not say what it boots", "write its manifest by hand, with its UUID");
             return None;
@@ -176,7 +182,7 @@ fn boot(sheet: &mut Sheet<'_>, stored: &Stored, has_disks: bool) -> Option<Boot>
                 sheet.refuse(&format!("what it boots cannot be carried over: {why}"), "write its manifest by hand");
             }
         }
-        Boot::Grub => {}
+        Boot::Grub | Boot::Devices(_) => {}
     }
     Some(boot)
 }

@@ -50,6 +50,7 @@ pub(crate) fn vm(file: &str, text: &str, site: &Site, networks: &mut Networks) -
             boot,
             disks,
             nics,
+            hvm: None,
             shutdown_timeout: None,
             crash_dumps: None,
             protect: false,

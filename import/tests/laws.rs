@@ -83,6 +83,7 @@ fn vm() -> impl Strategy<Value = Vm> {
             boot,
             disks,
             nics,
+            hvm: None,
             shutdown_timeout: None,
             crash_dumps: None,
             protect: false,

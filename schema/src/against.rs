@@ -151,6 +151,10 @@ fn files(vm: &Vm, facts: &HostFacts) -> Vec<Found> {
     wanted.extend(
         vm.disks.iter().map(|disk| ("metadata.name", disk.path.as_str(), format!("disk `{}`", disk.name), true)),
     );
+    for drive in vm.hvm.iter().flat_map(|hvm| &hvm.cdroms) {
+        let noun = format!("medium of drive `{}`", drive.name);
+        wanted.extend(drive.medium.as_ref().map(|medium| ("spec.cdroms", medium.as_str(), noun, true)));
+    }
     let finding = |(field, path, noun, may_be_device): (&'static str, &str, String, bool)| {
         let (code, what) = match facts.paths.get(path)? {
             PathFact::File => return None,

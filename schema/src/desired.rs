@@ -144,6 +144,8 @@ pub struct Vm {
     pub disks: Vec<Disk>,
     /// NICs in the order of the manifest.
     pub nics: Vec<Nic>,
+    /// What only HVM guests have; there exactly when [`Vm::kind`] is [`VmType::Hvm`].
+    pub hvm: Option<Hvm>,
     /// How long a graceful stop may take before the domain is destroyed.
     pub shutdown_timeout: Option<Span>,
     /// How many of its last crashes are kept as core dumps, 0 to 16.
@@ -178,6 +180,8 @@ pub enum VmType {
     Pv,
     /// PV interfaces in a hardware container.
     Pvh,
+    /// A whole PC.
+    Hvm,
 }
 
 /// Whether a VM should run.
@@ -251,6 +255,50 @@ pub enum Boot {
     },
     /// GRUB for Xen, which reads the guest's own boot configuration from its disks.
     Grub,
+    /// Its firmware looks on these, in this order; only HVM.
+    Devices(Vec<BootDevice>),
+}
+
+/// What only HVM guests have. What the manifest leaves out is what the language says, for good: there is nothing to record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hvm {
+    /// Its firmware. Default: BIOS.
+    pub firmware: Firmware,
+    /// Its screen is served by VNC. Default: it is not.
+    pub vnc: bool,
+    /// CD-ROM drives in the order of the manifest.
+    pub cdroms: Vec<Cdrom>,
+}
+
+/// The firmware of an HVM guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// `SeaBIOS`.
+    Bios,
+    /// OVMF.
+    Uefi,
+}
+
+/// What firmware can boot from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootDevice {
+    /// The first emulated disk.
+    Disk,
+    /// The first CD-ROM drive.
+    Cdrom,
+    /// The first NIC.
+    Network,
+}
+
+/// A CD-ROM drive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cdrom {
+    /// Its name within the VM.
+    pub name: Name,
+    /// The drive on the guest's IDE bus, `hda` to `hdd`.
+    pub target: String,
+    /// The image or block device in it; `None`: it is empty.
+    pub medium: Option<String>,
 }
 
 /// A disk of a VM: an existing raw file or block device.
@@ -258,7 +306,7 @@ pub enum Boot {
 pub struct Disk {
     /// Its name within the VM.
     pub name: Name,
-    /// The device in the guest, such as `xvda`.
+    /// The device in the guest, such as `xvda`; of an HVM guest also `hda` to `hdd`.
     pub target: String,
     /// The file or block device in dom0.
     pub path: String,

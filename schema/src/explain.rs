@@ -103,12 +103,12 @@ mod tests {
         Its disks. Default: none.
 
         Changing it: live; a disk that is added is attached to the running guest; one that is removed is
-        taken away once the guest has let go of it, never by force. An emulated disk of an HVM guest (hd…,
-        sd…) comes and goes at the next start.
+        taken away once the guest has let go of it, never by force. An emulated disk of an HVM guest (hd…)
+        comes and goes at the next start.
 
         Fields (* required):
           name*     Its name within the VM (name)
-          target*   The device in the guest, such as xvda (disk target)
+          target*   The device in the guest: xvda and so on (disk target)
           path*     Absolute path of the file or block device in dom0 (absolute path)
           readOnly  true: the guest cannot write (true, false)
         ");

@@ -5,6 +5,7 @@
 
 pub(crate) mod core_partition;
 pub(crate) mod host;
+pub(crate) mod hvm;
 pub(crate) mod mode;
 pub(crate) mod network;
 pub(crate) mod pool;

@@ -4,6 +4,7 @@
 
 mod cores;
 mod devices;
+mod hvm;
 mod names;
 mod vms;
 

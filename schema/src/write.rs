@@ -3,7 +3,9 @@
 //! What is written reads back as the same object. Structs are unpacked fully: a field that is new in the language does not compile until somebody says how it is written.
 //! MACs, identities, paths and command lines are quoted always (readers of YAML 1.1 take some of them for numbers).
 
-use crate::desired::{Boot, Cpu, Disk, Memory, Mode, Network, Nic, Power, Restart, Vcpus, Vm, VmType};
+use crate::desired::{
+    Boot, BootDevice, Cdrom, Cpu, Disk, Firmware, Hvm, Memory, Mode, Network, Nic, Power, Restart, Vcpus, Vm, VmType,
+};
 use crate::kinds::API_VERSION;
 use crate::units::{Core, Cores};
 use std::fmt::Write as _;
@@ -23,6 +25,7 @@ pub fn vm(vm: &Vm) -> String {
         boot,
         disks,
         nics,
+        hvm,
         shutdown_timeout,
         crash_dumps,
         protect,
@@ -44,6 +47,9 @@ pub fn vm(vm: &Vm) -> String {
         let _ = writeln!(text, "  formerly: [{}]", names.join(", "));
     }
     let _ = writeln!(text, "  type: {}", type_word(*kind));
+    if hvm.as_ref().is_some_and(|hvm| hvm.firmware == Firmware::Uefi) {
+        text.push_str("  firmware: uefi\n");
+    }
     if let Some(power) = power {
         let _ = writeln!(text, "  power: {}", power_word(*power));
     }
@@ -54,6 +60,10 @@ pub fn vm(vm: &Vm) -> String {
     text.push_str(&self::cpu(cpu));
     text.push_str(&self::boot(boot));
     text.push_str(&list("disks", disks.iter().map(disk)));
+    if let Some(Hvm { firmware: _, vnc, cdroms }) = hvm {
+        text.push_str(&list("cdroms", cdroms.iter().map(cdrom)));
+        text.push_str(if *vnc { "  vnc: true\n" } else { "" });
+    }
     text.push_str(&list("nics", nics.iter().map(nic)));
     if let Some(timeout) = shutdown_timeout {
         let _ = writeln!(text, "  shutdown: {{timeout: {timeout}}}");
@@ -83,6 +93,7 @@ fn type_word(kind: VmType) -> &'static str {
     match kind {
         VmType::Pv => "pv",
         VmType::Pvh => "pvh",
+        VmType::Hvm => "hvm",
     }
 }
 
@@ -144,7 +155,14 @@ fn cores(cores: &Cores) -> String {
 }
 
 fn boot(boot: &Boot) -> String {
-    let Boot::Kernel { kernel, ramdisk, cmdline } = boot else { return "  boot: {grub: true}\n".to_owned() };
+    let (kernel, ramdisk, cmdline) = match boot {
+        Boot::Kernel { kernel, ramdisk, cmdline } => (kernel, ramdisk, cmdline),
+        Boot::Grub => return "  boot: {grub: true}\n".to_owned(),
+        Boot::Devices(order) => {
+            let words: Vec<_> = order.iter().copied().map(device_word).collect();
+            return format!("  boot: {{order: [{}]}}\n", words.join(", "));
+        }
+    };
     let mut text = format!("  boot:\n    kernel: {}\n", quoted(kernel));
     for (field, value) in [("ramdisk", ramdisk), ("cmdline", cmdline)] {
         if let Some(value) = value {
@@ -157,6 +175,19 @@ fn boot(boot: &Boot) -> String {
 fn disk(Disk { name, target, path, read_only }: &Disk) -> String {
     let read_only = if *read_only { ", readOnly: true" } else { "" };
     format!("{{name: {name}, target: {target}, path: {}{read_only}}}", quoted(path))
+}
+
+fn device_word(device: BootDevice) -> &'static str {
+    match device {
+        BootDevice::Disk => "disk",
+        BootDevice::Cdrom => "cdrom",
+        BootDevice::Network => "network",
+    }
+}
+
+fn cdrom(Cdrom { name, target, medium }: &Cdrom) -> String {
+    let medium = medium.as_ref().map(|medium| format!(", medium: {}", quoted(medium))).unwrap_or_default();
+    format!("{{name: {name}, target: {target}{medium}}}")
 }
 
 fn nic(Nic { name, network, mac }: &Nic) -> String {

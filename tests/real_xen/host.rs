@@ -230,6 +230,7 @@ pub(crate) fn guest(name: &str, kind: DomainKind, cpupool: Option<Uuid>, hard: [
         },
         disks: Vec::new(),
         nics: Vec::new(),
+        hvm: None,
         memory_reserve_kib: 64 * 1024,
         stays_paused: false,
     }

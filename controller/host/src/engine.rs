@@ -93,6 +93,8 @@ impl Interest {
         let mut paths = BTreeSet::new();
         for vm in desired.into_iter().flat_map(|desired| desired.vms.values()) {
             paths.extend(vm.disks.iter().map(|disk| disk.path.clone()));
+            let drives = vm.hvm.iter().flat_map(|hvm| &hvm.cdroms);
+            paths.extend(drives.filter_map(|drive| drive.medium.clone()));
             if let Boot::Kernel { kernel, ramdisk, cmdline: _ } = &vm.boot {
                 paths.insert(kernel.clone());
                 paths.extend(ramdisk.clone());

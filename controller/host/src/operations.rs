@@ -151,6 +151,7 @@ pub(crate) fn recorded_paths(records: &planner::record::Records) -> BTreeSet<Str
     let mut paths = BTreeSet::new();
     for record in records.vms.values().filter_map(Reading::known) {
         paths.extend(record.wanted.disks.iter().map(|disk| disk.path.clone()));
+        paths.extend(record.wanted.drives().iter().filter_map(|drive| drive.medium.clone()));
         if let protocol::BootConfig::Kernel { kernel, ramdisk, cmdline: _ } = &record.wanted.boot {
             paths.insert(kernel.clone());
             paths.extend(ramdisk.clone());
@@ -327,6 +328,7 @@ fn verb(request: &Request) -> &'static str {
         Request::FeedPool0 { .. } => "give pCPUs to Pool-0",
         Request::CreateDomain(_) => "create domain",
         Request::ShutdownDomain { .. } => "ask the guest to power off",
+        Request::PressPowerButton { .. } => "press the guest's ACPI power button",
         Request::DestroyDomain { .. } => "destroy domain",
         Request::DumpDomain { .. } => "dump core",
         Request::PauseDomain { .. } => "pause",
@@ -342,6 +344,7 @@ fn verb(request: &Request) -> &'static str {
         Request::SetVcpus { .. } => "set online vCPUs",
         Request::AttachDisk { .. } => "attach disk",
         Request::DetachDisk { .. } => "detach disk",
+        Request::SetMedium { .. } => "change the medium in a drive",
         Request::AttachNic { .. } => "attach NIC",
         Request::DetachNic { .. } => "detach NIC",
         Request::RenameDomain { .. } => "rename domain",

@@ -166,6 +166,7 @@ mod tests {
             ready: true,
             disks: (0..disks).map(disk).collect(),
             nics: (0..nics).map(|devid| DomainNic { devid, mac: String::new(), bridge: None, state }).collect(),
+            hvm: None,
             cpu_time_ns: 0,
             console: None,
             stored: None,

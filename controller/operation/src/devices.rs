@@ -5,7 +5,7 @@
 
 use crate::Hypervisor;
 use crate::view::{live_target, name_of, stale};
-use protocol::{DeviceState, DiskConfig, Domain, Done, Failure, FailureKind, NicConfig, Target};
+use protocol::{Cdrom, DeviceState, DiskConfig, Domain, Done, Failure, FailureKind, NicConfig, Target};
 
 /// Attaches a disk. One that is attached already as asked needs nothing more.
 pub(crate) fn attach_disk(hypervisor: &mut dyn Hypervisor, target: Target, disk: &DiskConfig) -> Result<Done, Failure> {
@@ -56,6 +56,31 @@ pub(crate) fn detach_disk(hypervisor: &mut dyn Hypervisor, target: Target, devic
     }
 }
 
+/// Changes what is in a CD-ROM drive. Nothing is done when it is in it.
+///
+/// Killed within the call, the drive may be empty (libxl ejects before it inserts) and its entry in xenstore not agree with QEMU's: it is then
+/// not what was asked for, and the request is run again.
+pub(crate) fn set_medium(hypervisor: &mut dyn Hypervisor, target: Target, cdrom: &Cdrom) -> Result<Done, Failure> {
+    const OPERATION: &str = "set-medium";
+    let drive = |domain: &Domain| {
+        let drives = domain.hvm.as_ref().map(|hvm| hvm.cdroms.as_slice()).unwrap_or_default();
+        drives.iter().find(|drive| drive.target == cdrom.target).cloned()
+    };
+    let domain = live_target(hypervisor, OPERATION, target)?;
+    match drive(&domain) {
+        None => Err(stale(OPERATION, format!("{} has no CD-ROM drive {}", name_of(&domain), cdrom.target))),
+        Some(there) if there == *cdrom => Ok(Done::default()),
+        Some(_) => {
+            hypervisor.set_medium(target.domid, cdrom)?;
+            let domain = live_target(hypervisor, OPERATION, target)?;
+            match drive(&domain) {
+                Some(there) if there == *cdrom => Ok(Done::default()),
+                _ => Err(not_read_back(OPERATION, &domain, &format!("the medium of {}", cdrom.target))),
+            }
+        }
+    }
+}
+
 /// Attaches a NIC. One that is attached already as asked needs nothing more.
 pub(crate) fn attach_nic(hypervisor: &mut dyn Hypervisor, target: Target, nic: &NicConfig) -> Result<Done, Failure> {
     const OPERATION: &str = "attach-nic";
@@ -98,7 +123,7 @@ pub(crate) fn detach_nic(hypervisor: &mut dyn Hypervisor, target: Target, devid:
 }
 
 fn not_read_back(operation: &str, domain: &Domain, what: &str) -> Failure {
-    let message = format!("{} does not show {what} as it was attached", name_of(domain));
+    let message = format!("{} does not show {what} as it was asked for", name_of(domain));
     Failure::new(FailureKind::ReadBack, operation, message)
 }
 

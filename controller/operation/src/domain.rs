@@ -25,6 +25,26 @@ pub(crate) fn shutdown(hypervisor: &mut dyn Hypervisor, target: Target) -> Resul
     }
 }
 
+/// Presses the power button of a guest that hears nothing else. A domain that has ended or is gone needs nothing more.
+pub(crate) fn press_power_button(hypervisor: &mut dyn Hypervisor, target: Target) -> Result<Done, Failure> {
+    const OPERATION: &str = "press-power-button";
+    let Some(domain) = find_target(hypervisor, OPERATION, target)? else {
+        return Ok(Done::default());
+    };
+    match (domain.state, &domain.hvm) {
+        (DomainState::Shutdown(_) | DomainState::Dying, _) => Ok(Done::default()),
+        (_, None) => Err(stale(OPERATION, format!("{} is no HVM guest: it has no power button", name_of(&domain)))),
+        // It may have brought its drivers up since it was looked at: then it hears the request, which is the safer way.
+        (_, Some(hvm)) if hvm.pv_drivers => shutdown(hypervisor, target),
+        (DomainState::Paused, Some(_)) => Err(Failure::new(
+            FailureKind::GuestIgnored,
+            OPERATION,
+            format!("{} is paused and cannot answer", name_of(&domain)),
+        )),
+        (DomainState::Running, Some(_)) => hypervisor.press_power_button(target.domid).map(|()| Done::default()),
+    }
+}
+
 /// Destroys a domain. One that is being torn down may linger; nothing more can be done to it.
 pub(crate) fn destroy(hypervisor: &mut dyn Hypervisor, target: Target) -> Result<Done, Failure> {
     match find_target(hypervisor, "destroy-domain", target)? {

@@ -1,7 +1,8 @@
 //! The calls that operations are made of.
 
 use protocol::{
-    CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Dump, Failure, ImageRef, ImageState, Mark, NicConfig, Sched,
+    Cdrom, CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Dump, Failure, ImageRef, ImageState, Mark, NicConfig,
+    Sched,
 };
 use uuid::Uuid;
 
@@ -68,6 +69,9 @@ pub trait Hypervisor {
     /// Asks the guest to power off; fails with [`protocol::FailureKind::GuestIgnored`] when it does not acknowledge.
     fn shutdown_domain(&mut self, domid: u32) -> Result<(), Failure>;
 
+    /// Presses the ACPI power button of an HVM domain (`libxl_send_trigger`, `LIBXL_TRIGGER_POWER`). Nobody learns whether the guest heard it.
+    fn press_power_button(&mut self, domid: u32) -> Result<(), Failure>;
+
     /// What stands on disk where an image is looked for.
     fn image(&mut self, image: ImageRef) -> Result<ImageState, Failure>;
 
@@ -111,6 +115,9 @@ pub trait Hypervisor {
     /// Asks the guest to let go of a disk and takes it away then. A guest that uses it keeps it: the call fails after 10 s, and the request
     /// stands ([`protocol::DeviceState::Closing`]).
     fn detach_disk(&mut self, domid: u32, device: &str) -> Result<(), Failure>;
+
+    /// Puts a medium into a CD-ROM drive, in place of what is in it, or ejects that (`libxl_cdrom_insert`). The guest cannot refuse.
+    fn set_medium(&mut self, domid: u32, cdrom: &Cdrom) -> Result<(), Failure>;
 
     /// Attaches a NIC under its device number.
     fn attach_nic(&mut self, domid: u32, nic: &NicConfig) -> Result<(), Failure>;

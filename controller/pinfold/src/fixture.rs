@@ -37,6 +37,7 @@ pub(crate) fn domain(domid: u32, state: DomainState, console: Option<&str>, read
         ready,
         disks: Vec::new(),
         nics: Vec::new(),
+        hvm: None,
         cpu_time_ns: 0,
         console: console.map(str::to_owned),
         stored: None,
@@ -81,6 +82,7 @@ pub(crate) fn snapshot(xen: Reading<Vec<Domain>>, items: Vec<Item>, message: &st
         memory_free_kib: 0,
         pv: true,
         hvm: true,
+        hvm_parts: None,
         boot_id: Uuid::nil(),
         dom0: Dom0 { memory_kib: 0, memory_max_kib: None, vcpus: 1, cpu_time_ns: None },
     };

@@ -13,7 +13,7 @@ use crate::record::{Claiming, Here, Intent, VmRecord};
 use crate::vms::{Planning, target};
 use crate::world::{World, lives};
 use crate::{Action, Cause, Change, Effect, Operation, RecordEdit};
-use protocol::{Domain, DomainState, Mark, Reading, Request, Toolstack};
+use protocol::{Domain, DomainKind, DomainState, Mark, Reading, Request, Toolstack};
 use schema::units::Name;
 use uuid::Uuid;
 
@@ -146,6 +146,12 @@ fn built(planning: &Planning, domain: &Domain) -> Result<VmConfig, Problem> {
     let Some(kind) = domain.kind else {
         return stalled("NotOfLibxl", "libxl did not make it, or is about to; only domains of libxl can be taken over");
     };
+    if kind == DomainKind::Hvm {
+        return stalled(
+            "HvmDomain",
+            "it is an HVM domain, whose console, screen and drives another toolstack has chosen; shut it down, and let pinfold create it",
+        );
+    }
     let (Reading::Known(vcpus), Reading::Known(sched)) = (&domain.vcpus, &domain.sched) else {
         return Err(Problem::Unknown("VcpusUnknown", "its vCPUs, weight and cap cannot be read at present".to_owned()));
     };
@@ -168,6 +174,8 @@ fn built(planning: &Planning, domain: &Domain) -> Result<VmConfig, Problem> {
         boot: boot.unwrap_or_else(|| wanted.boot.clone()),
         disks: disks(wanted, domain),
         nics: nics(wanted, domain),
+        // No HVM domain is taken over.
+        hvm: None,
         shutdown_timeout_s: wanted.shutdown_timeout_s,
         crash_dumps: wanted.crash_dumps,
     })

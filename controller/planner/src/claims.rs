@@ -128,6 +128,8 @@ fn request_claims(world: &World, request: &Request) -> Vec<Claim> {
         Request::RenameCpupool { .. }
         | Request::FeedPool0 { .. }
         | Request::ShutdownDomain { .. }
+        | Request::PressPowerButton { .. }
+        | Request::SetMedium { .. }
         | Request::DestroyDomain { .. }
         | Request::DumpDomain { .. }
         | Request::PauseDomain { .. }

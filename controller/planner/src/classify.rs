@@ -3,10 +3,10 @@
 //! The effect itself is defined beside the field, in the language ([`schema::effect`]); here stands only who brings it about. [`compare`]
 //! destructures [`VmConfig`] without `..`: a new field does not compile until it has its place here.
 
-use crate::config::{Disk, Nic, Power, Restart, VmConfig};
+use crate::config::{Disk, Drive, Hvm, Nic, Power, Restart, VmConfig};
 use crate::memory::size;
 use crate::{Change, Effect};
-use protocol::{BootConfig, DomainKind, Sched};
+use protocol::{BootConfig, BootDevice, DomainKind, Firmware, Sched};
 use std::collections::BTreeSet;
 
 /// Fields that change together, by one kind of operation.
@@ -26,6 +26,8 @@ pub enum Group {
     Disks,
     /// Which NICs it has.
     Nics,
+    /// What is in its CD-ROM drives.
+    Media,
     /// Read when the domain is built.
     Built,
     /// Only pinfold itself reads it.
@@ -88,6 +90,7 @@ fn fields(config: &VmConfig) -> Vec<Field> {
         boot,
         disks,
         nics,
+        hvm,
         shutdown_timeout_s,
         crash_dumps,
     } = config;
@@ -111,6 +114,7 @@ fn fields(config: &VmConfig) -> Vec<Field> {
     .into();
     fields.extend(boot_fields(boot));
     fields.extend(disks.iter().flat_map(disk_fields));
+    fields.extend(hvm.iter().flat_map(hvm_fields));
     fields.extend(nics.iter().flat_map(|nic| nic_fields(Nic::number(nics, nic), nic)));
     fields
 }
@@ -123,6 +127,10 @@ fn boot_fields(boot: &BootConfig) -> Vec<Field> {
             ("spec.boot.cmdline".to_owned(), Group::Built, cmdline.clone()),
         ],
         BootConfig::Grub => vec![("spec.boot.grub".to_owned(), Group::Built, Some("true".to_owned()))],
+        BootConfig::Devices(order) => {
+            let words: Vec<_> = order.iter().copied().map(device_text).collect();
+            vec![("spec.boot.order".to_owned(), Group::Built, Some(words.join(", ")))]
+        }
     }
 }
 
@@ -130,6 +138,30 @@ fn disk_fields(disk: &Disk) -> Vec<Field> {
     let Disk { name, target, path, read_only } = disk;
     let field = |field: &str, value: String| (format!("spec.disks[{name}].{field}"), Group::Built, Some(value));
     vec![field("target", target.clone()), field("path", path.clone()), field("readOnly", read_only.to_string())]
+}
+
+fn hvm_fields(Hvm { firmware, vnc, cdroms }: &Hvm) -> Vec<Field> {
+    let firmware = match firmware {
+        Firmware::Bios => "bios",
+        Firmware::Uefi => "uefi",
+    };
+    let mut fields = vec![
+        ("spec.firmware".to_owned(), Group::Built, Some(firmware.to_owned())),
+        ("spec.vnc".to_owned(), Group::Built, vnc.then(|| "true".to_owned())),
+    ];
+    for Drive { name, target, medium } in cdroms {
+        fields.push((format!("spec.cdroms[{name}].target"), Group::Built, Some(target.clone())));
+        fields.push((format!("spec.cdroms[{name}].medium"), Group::Media, medium.clone()));
+    }
+    fields
+}
+
+fn device_text(device: BootDevice) -> &'static str {
+    match device {
+        BootDevice::Disk => "disk",
+        BootDevice::Cdrom => "cdrom",
+        BootDevice::Network => "network",
+    }
 }
 
 fn nic_fields(devid: u32, nic: &Nic) -> Vec<Field> {
@@ -167,6 +199,10 @@ pub fn compare(old: &VmConfig, new: &VmConfig) -> Vec<FieldChange> {
 /// A field of a device that comes or goes: it is plugged, where that can be done, and says so as a whole.
 fn presence(field: &str, old: &VmConfig, new: &VmConfig) -> Option<(Group, &'static str)> {
     let item = |list: &str| field.strip_prefix(list)?.split_once(']').map(|(name, _)| name.to_owned());
+    if let Some(name) = item("spec.cdroms[") {
+        let has = |config: &VmConfig| config.drives().iter().any(|drive| drive.name.as_str() == name);
+        return (has(old) != has(new)).then_some((Group::Built, "spec.cdroms"));
+    }
     if let Some(name) = item("spec.disks[") {
         let of = |config: &VmConfig| config.disks.iter().find(|disk| disk.name.as_str() == name).cloned();
         let disk = match (of(old), of(new)) {
@@ -218,6 +254,7 @@ pub fn with_group(base: &VmConfig, other: &VmConfig, group: Group) -> VmConfig {
         boot: from(Group::Built).boot.clone(),
         disks: disks(base, other, group),
         nics: nics(base, other, group),
+        hvm: hvm(base, other, group),
         shutdown_timeout_s: from(Group::Policy).shutdown_timeout_s,
         crash_dumps: from(Group::Policy).crash_dumps,
     }
@@ -242,6 +279,21 @@ fn disks(base: &VmConfig, other: &VmConfig, group: Group) -> Vec<Disk> {
     let mut disks: Vec<Disk> = kept.chain(come.into_iter().cloned()).collect();
     VmConfig::sort_disks(&mut disks);
     disks
+}
+
+/// Which drives there are comes with how the domain is built; what is in one that both have, by itself.
+fn hvm(base: &VmConfig, other: &VmConfig, group: Group) -> Option<Hvm> {
+    let (mut hvm, media) = match group {
+        Group::Built => (other.hvm.clone()?, base),
+        Group::Media => (base.hvm.clone()?, other),
+        _ => return base.hvm.clone(),
+    };
+    for drive in &mut hvm.cdroms {
+        if let Some(from) = media.drives().iter().find(|from| from.name == drive.name) {
+            drive.medium.clone_from(&from.medium);
+        }
+    }
+    Some(hvm)
 }
 
 fn nics(base: &VmConfig, other: &VmConfig, group: Group) -> Vec<Nic> {

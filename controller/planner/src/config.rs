@@ -1,6 +1,6 @@
 //! A VM with every value decided: what a manifest says, completed from the VM's record.
 
-use protocol::{BootConfig, DomainKind, Sched};
+use protocol::{BootConfig, DomainKind, Firmware, Sched};
 use schema::units::{Mac, Name};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +41,9 @@ pub struct VmConfig {
     pub disks: Vec<Disk>,
     /// NICs in the order of their device numbers.
     pub nics: Vec<Nic>,
+    /// What only HVM has; there exactly when `kind` is HVM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hvm: Option<Hvm>,
     /// Seconds a graceful stop may take.
     pub shutdown_timeout_s: u64,
     /// How many of its last crashes are kept as core dumps.
@@ -102,6 +105,29 @@ pub struct Disk {
     pub read_only: bool,
 }
 
+/// What only HVM guests have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hvm {
+    /// Its firmware.
+    pub firmware: Firmware,
+    /// Its screen is served by VNC.
+    pub vnc: bool,
+    /// CD-ROM drives by name, in the order of their targets.
+    pub cdroms: Vec<Drive>,
+}
+
+/// A CD-ROM drive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drive {
+    /// Its name within the VM.
+    pub name: Name,
+    /// The drive in the guest, `hda` to `hdd`.
+    pub target: String,
+    /// Image or block device in dom0; `None`: it is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub medium: Option<String>,
+}
+
 /// A NIC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nic {
@@ -150,6 +176,17 @@ impl Nic {
 }
 
 impl VmConfig {
+    /// Its CD-ROM drives.
+    pub fn drives(&self) -> &[Drive] {
+        self.hvm.as_ref().map(|hvm| hvm.cdroms.as_slice()).unwrap_or_default()
+    }
+
+    /// Puts a medium into a drive, or takes it out.
+    pub(crate) fn set_medium(&mut self, name: &Name, medium: Option<&String>) {
+        let drives = self.hvm.iter_mut().flat_map(|hvm| &mut hvm.cdroms);
+        drives.filter(|drive| drive.name == *name).for_each(|drive| drive.medium = medium.cloned());
+    }
+
     /// Puts a disk into its place; one of the same name goes.
     pub(crate) fn set_disk(&mut self, disk: Disk) {
         self.disks.retain(|other| other.name != disk.name);

@@ -1,6 +1,6 @@
 //! Starting a VM: what must hold before its domain is built, and the request that builds it.
 
-use crate::config::{Disk, Nic, Power, VmConfig};
+use crate::config::{Disk, Drive, Hvm, Nic, Power, VmConfig};
 use crate::draft::{Draft, moment, next_backoff};
 use crate::guest_ends::CRASH_LOOP;
 use crate::memory::{about, need_kib};
@@ -9,7 +9,9 @@ use crate::record::{Here, Intent, VmRecord};
 use crate::vms::Planning;
 use crate::world::{World, lives};
 use crate::{Operation, RecordEdit, digest, files};
-use protocol::{DiskConfig, Domain, DomainConfig, DomainKind, Mark, NicConfig, Placement, Request};
+use protocol::{
+    Cdrom, DiskConfig, Domain, DomainConfig, DomainKind, Firmware, HvmConfig, Mark, NicConfig, Placement, Request,
+};
 use uuid::Uuid;
 
 /// Back-off of domains that could not be built.
@@ -108,9 +110,15 @@ pub(crate) fn domain_config(planning: &Planning, config: &VmConfig, spot: &Spot,
             .iter()
             .map(|nic| NicConfig { mac: nic.mac.to_string(), bridge: nic.bridge.clone(), devid: nic.devid })
             .collect(),
+        hvm: config.hvm.as_ref().map(hvm_config),
         memory_reserve_kib: world.observed.dom0.memory_reserve_kib,
         stays_paused: config.power == Power::Paused,
     }
+}
+
+fn hvm_config(Hvm { firmware, vnc, cdroms }: &Hvm) -> HvmConfig {
+    let cdrom = |Drive { target, medium, .. }: &Drive| Cdrom { target: target.clone(), medium: medium.clone() };
+    HvmConfig { firmware: *firmware, vnc: *vnc, cdroms: cdroms.iter().map(cdrom).collect() }
 }
 
 /// Everything that keeps it from being built, at once: an administrator corrects all of it in one go.
@@ -126,6 +134,7 @@ pub(crate) fn problems(
     let mut problems = Vec::new();
     problems.extend(backoff(planning, config));
     problems.extend(kind(planning.world, config));
+    problems.extend(hvm_parts(planning.world, config));
     // The kernel of a guest that goes on is in its memory.
     problems.extend(if restored {
         files::all_disk_problems(planning, config)
@@ -193,12 +202,29 @@ fn backoff(planning: &mut Planning, config: &VmConfig) -> Option<Problem> {
 fn kind(world: &World, config: &VmConfig) -> Option<Problem> {
     let (able, what) = match config.kind {
         DomainKind::Pv => (world.hypervisor.pv, "PV"),
-        DomainKind::Pvh | DomainKind::Hvm => (world.hypervisor.hvm, "PVH"),
+        DomainKind::Pvh => (world.hypervisor.hvm, "PVH"),
+        DomainKind::Hvm => (world.hypervisor.hvm, "HVM"),
     };
     (!able).then(|| {
         let message = format!("this host cannot build {what} guests (`xl info`: virt_caps); choose another `spec.type`, or turn on virtualisation in its firmware");
         Problem::Stalled("KindUnsupported", message)
     })
+}
+
+/// What dom0 lacks for an HVM guest. What an older worker did not look for is tried.
+fn hvm_parts(world: &World, config: &VmConfig) -> Vec<Problem> {
+    let (Some(hvm), Some(parts)) = (&config.hvm, world.hypervisor.hvm_parts) else { return Vec::new() };
+    let firmware = match hvm.firmware {
+        Firmware::Bios => (parts.bios, "FirmwareMissing", "SeaBIOS, the firmware `bios`", "seabios"),
+        Firmware::Uefi => (parts.uefi, "FirmwareMissing", "OVMF, the firmware `uefi`", "ovmf"),
+    };
+    let model = (parts.device_model, "DeviceModelMissing", "QEMU for Xen, which HVM guests need", "qemu-system-xen");
+    let missing = [model, firmware].into_iter().filter(|(is_there, ..)| !is_there);
+    missing
+        .map(|(_, reason, what, package)| {
+            Problem::Stalled(reason, format!("dom0 has no {what}; install it: `apt-get install {package}`"))
+        })
+        .collect()
 }
 
 pub(crate) fn bridges(world: &World, nics: &[Nic]) -> Vec<Problem> {

@@ -4,13 +4,14 @@
 //! counts as the same one when it keeps its name, or is the same in everything but its name. What differs otherwise *within* one device takes
 //! a restart, and is none of this module's business: the domain keeps the device as it was built until then.
 
-use crate::config::{Disk, Nic, VmConfig};
+use crate::config::{Disk, Drive, Nic, VmConfig};
 use crate::create::{bridges, macs};
 use crate::draft::{Draft, Rank};
 use crate::place::Problem;
+use crate::record::VmRecord;
 use crate::vms::{Planning, target};
 use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, classify, files};
-use protocol::{DeviceState, DiskConfig, Domain, DomainDisk, DomainNic, NicConfig, Request};
+use protocol::{Cdrom, DeviceState, DiskConfig, Domain, DomainDisk, DomainNic, NicConfig, Request};
 
 /// Everything that is to be plugged or unplugged, each device as an item, removals first. Nothing, when nobody knows how the domain was built.
 pub(crate) fn plan_devices(planning: &mut Planning, domain: &Domain) {
@@ -28,6 +29,9 @@ pub(crate) fn plan_devices(planning: &mut Planning, domain: &Domain) {
     }
     for nic in &wanted.nics {
         attach_nic(planning, domain, nic, built);
+    }
+    for drive in built.drives() {
+        change_medium(planning, domain, drive, &wanted);
     }
 }
 
@@ -140,6 +144,38 @@ fn attach_nic(planning: &mut Planning, domain: &Domain, wanted: &Nic, built: &Vm
     let config = NicConfig { mac, bridge: nic.bridge.clone(), devid: Some(devid) };
     let request = Request::AttachNic { target: target(domain), nic: config };
     let set = |config: &mut VmConfig| config.set_nic(devid, &nic);
+    let edit = recorded(planning, set, set);
+    plug(planning, domain, draft, request, edit, problems);
+}
+
+/// What is in a drive that stays. Drives come and go at the next start.
+fn change_medium(planning: &mut Planning, domain: &Domain, drive: &Drive, wanted: &VmConfig) {
+    let there = domain.hvm.iter().flat_map(|hvm| &hvm.cdroms).find(|there| there.target == drive.target);
+    let wanted = wanted.drives().iter().find(|wanted| wanted.name == drive.name);
+    let (Some(there), Some(wanted)) = (there, wanted) else { return };
+    if there.medium == wanted.medium {
+        return;
+    }
+    let recorded_medium = |record: &VmRecord| {
+        let recorded = record.wanted.drives().iter().find(|recorded| recorded.name == drive.name)?;
+        Some(recorded.medium == wanted.medium)
+    };
+    let is_drift = planning.subject.record.and_then(recorded_medium) == Some(true);
+    let (cause, reason) = if is_drift {
+        (Cause::Drift, "it was changed outside pinfold, or by the guest")
+    } else {
+        (Cause::Commit, "another medium is declared")
+    };
+    let change = Change {
+        field: format!("spec.cdroms[{}].medium", drive.name),
+        old: there.medium.clone(),
+        new: wanted.medium.clone(),
+    };
+    let draft = plug_draft(planning, cause, change, reason.to_owned());
+    let problems = files::medium_problems(planning, wanted);
+    let cdrom = Cdrom { target: drive.target.clone(), medium: wanted.medium.clone() };
+    let request = Request::SetMedium { target: target(domain), cdrom };
+    let set = |config: &mut VmConfig| config.set_medium(&drive.name, wanted.medium.as_ref());
     let edit = recorded(planning, set, set);
     plug(planning, domain, draft, request, edit, problems);
 }

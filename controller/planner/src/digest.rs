@@ -2,7 +2,7 @@
 
 use crate::config::VmConfig;
 use crate::{Action, Change, ObjectRef};
-use schema::desired::{Boot, Cpu, Disk, Memory, Nic, Vcpus, Vm};
+use schema::desired::{Boot, Cdrom, Cpu, Disk, Hvm, Memory, Nic, Vcpus, Vm};
 use schema::units::Mac;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -61,6 +61,7 @@ pub fn manifest_digest(vm: &Vm) -> String {
         boot,
         disks,
         nics,
+        hvm,
         shutdown_timeout,
         crash_dumps,
         protect,
@@ -94,12 +95,20 @@ pub fn manifest_digest(vm: &Vm) -> String {
             text.line("cmdline", cmdline.as_ref().map(|line| format!("{line:?}")));
         }
         Boot::Grub => text.line("grub", Some(true)),
+        Boot::Devices(order) => text.line("boot order", Some(format!("{order:?}"))),
     }
     for Disk { name, target, path, read_only } in disks {
         text.line("disk", Some(format!("{name} {target:?} {path:?} {read_only}")));
     }
     for Nic { name, network, mac } in nics {
         text.line("nic", Some(format!("{name} {network} {}", mac.map(|mac| mac.to_string()).unwrap_or_default())));
+    }
+    if let Some(Hvm { firmware, vnc, cdroms }) = hvm {
+        text.line("firmware", Some(format!("{firmware:?}")));
+        text.line("vnc", vnc.then_some(true));
+        for Cdrom { name, target, medium } in cdroms {
+            text.line("cdrom", Some(format!("{name} {target:?} {medium:?}")));
+        }
     }
     text.line("shutdown timeout", shutdown_timeout.map(schema::units::Span::as_secs));
     text.line("crash dumps", *crash_dumps);

@@ -1,6 +1,6 @@
 //! What a VM names in dom0's file system: allowed, there, of the right kind, and open to nobody else.
 
-use crate::config::{Disk, VmConfig};
+use crate::config::{Disk, Drive, VmConfig};
 use crate::observed::FileFact;
 use crate::place::Problem;
 use crate::vms::Planning;
@@ -24,7 +24,29 @@ pub(crate) fn all_disk_problems(planning: &Planning, config: &VmConfig) -> Vec<P
     for disk in &config.disks {
         problems.extend(disk_problems(planning, disk));
     }
+    for drive in config.drives() {
+        problems.extend(medium_problems(planning, drive));
+    }
     problems
+}
+
+/// Everything that is wrong with what is to be in a CD-ROM drive: QEMU only reads it, so nobody may write it.
+pub(crate) fn medium_problems(planning: &Planning, Drive { name, medium, .. }: &Drive) -> Vec<Problem> {
+    let Some(path) = medium else { return Vec::new() };
+    let what = format!("medium of drive {name}:");
+    let writer = || {
+        let openers = planning.world.openers(path);
+        openers.iter().find(|(_, only_reads)| !only_reads).map(|(domain, _)| *domain)
+    };
+    let found = match fact(planning.world, &what, path) {
+        Err(problem) => Some(problem),
+        Ok(_) => writer().map(|domain| {
+            let name = World::domain_name(domain);
+            let message = format!("{what} {name} writes to {path}; take another file, or end that domain");
+            Problem::Stalled("DiskInUse", message)
+        }),
+    };
+    found.into_iter().collect()
 }
 
 /// Everything that is wrong with one disk.

@@ -8,7 +8,7 @@ use crate::consent::Fate;
 use crate::draft::{Draft, Rank, later, moment};
 use crate::observed::HostShutdown;
 use crate::patience::Left;
-use crate::record::{Here, Stopping, UpSince, VmRecord};
+use crate::record::{AskedBy, Here, Stopping, UpSince, VmRecord};
 use crate::status::Report;
 use crate::subjects::{Blocked, Subject};
 use crate::vms::{Planning, target};
@@ -149,7 +149,8 @@ fn end(planning: &mut Planning, domain: &Domain, note: &HostShutdown) -> Draft {
     planning.report.due(deadline);
     match asked {
         Some(stop) if stop.asked => {
-            draft.waiting(format!("the guest powers off; it is destroyed at {} if it does not", moment(deadline)))
+            let powers_off = stop.by.waits();
+            draft.waiting(format!("{powers_off}; it is destroyed at {} if it does not", moment(deadline)))
         }
         Some(stop) if now < later(stop.since, ASK_AGAIN) => {
             planning.report.due(later(stop.since, ASK_AGAIN));
@@ -163,8 +164,8 @@ fn end(planning: &mut Planning, domain: &Domain, note: &HostShutdown) -> Draft {
 fn left(world: &World, note: &HostShutdown, timeout_s: u64) -> Left {
     let up = note.up_ms.map(|ms| UpSince { boot_id: note.boot_id, ms });
     let deadline = later(note.since, span(timeout_s));
-    let (why, approved) = (WHY.to_owned(), None);
-    patience::left(world, &Stopping { domid: 0, since: note.since, deadline, asked: true, why, up, approved })
+    let (why, approved, by) = (WHY.to_owned(), None, AskedBy::Request);
+    patience::left(world, &Stopping { domid: 0, since: note.since, deadline, asked: true, why, up, approved, by })
 }
 
 /// Asks the guest. One that is paused cannot hear: it runs first, if it is where it belongs.
@@ -174,6 +175,8 @@ fn ask(planning: &Planning, domain: &Domain, draft: Draft, deadline: Timestamp) 
     {
         return draft.now(unpause);
     }
+    let by = AskedBy::of(domain);
+    let draft = if by == AskedBy::Request { draft } else { draft.reason(format!("{WHY}{}", by.note())) };
     let stop = Stopping {
         domid: domain.domid,
         since: planning.world.observed.now,
@@ -182,6 +185,7 @@ fn ask(planning: &Planning, domain: &Domain, draft: Draft, deadline: Timestamp) 
         why: WHY.to_owned(),
         up: patience::up(planning.world),
         approved: None,
+        by,
     };
     // What is wanted stays as it was last recorded: a shutdown of the host decides nothing else.
     let record = planning.subject.base_record(planning.world);
@@ -189,7 +193,7 @@ fn ask(planning: &Planning, domain: &Domain, draft: Draft, deadline: Timestamp) 
         let here = Here { stopping: Some(stop), ..record.here.clone() };
         RecordEdit::Vm(Box::new(VmRecord { here, ..record.clone() }))
     };
-    let operation = Operation::xen(Request::ShutdownDomain { target: target(domain) })
+    let operation = Operation::xen(by.operation(target(domain)))
         .before([recorded(stop.clone())])
         .on_success([recorded(Stopping { asked: true, ..stop })]);
     draft.now(operation)
@@ -222,7 +226,7 @@ pub(crate) fn strays(world: &World, note: &HostShutdown, subjects: &[Subject], b
             name: domain.name.clone().unwrap_or_else(|| format!("domid-{}", domain.domid)),
             uuid: Some(domain.uuid),
         });
-        let request = Operation::xen(Request::ShutdownDomain { target: target(domain) });
+        let request = Operation::xen(AskedBy::of(domain).operation(target(domain)));
         Draft::new(world, &object, Rank::Stop, Action::Stop, Effect::Stop)
             .cause(Cause::HostShutdown)
             .changes(vec![change(domain)])

@@ -190,6 +190,8 @@ fn touched(request: &Request) -> (Vec<Uuid>, Vec<Uuid>) {
         Request::FeedPool0 { .. } | Request::DiscardImage { .. } => (Vec::new(), Vec::new()),
         Request::CreateDomain(config) | Request::RestoreDomain { config, .. } => (vec![config.mark.uuid], Vec::new()),
         Request::ShutdownDomain { target }
+        | Request::PressPowerButton { target }
+        | Request::SetMedium { target, .. }
         | Request::DestroyDomain { target }
         | Request::DumpDomain { target, .. }
         | Request::PauseDomain { target }
@@ -274,7 +276,11 @@ fn unknown_behind(records: &Records, xen: &Observation, item: &Item, work: &Work
     });
     // A guest may be asked to power off before the host takes it along.
     let is_asked = item.cause == crate::Cause::HostShutdown
-        && matches!(work, Work::Xen(request) if matches!(**request, Request::ShutdownDomain { .. }));
+        && matches!(
+            work,
+            Work::Xen(request)
+                if matches!(**request, Request::ShutdownDomain { .. } | Request::PressPowerButton { .. })
+        );
     if record_unknown && !is_asked {
         return Some("its record is unknown");
     }

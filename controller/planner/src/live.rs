@@ -234,8 +234,16 @@ fn sched(planning: &mut Planning, domain: &Domain) {
 }
 
 /// Groups that steps on the host bring about, and record.
-const LIVE: [Group; 7] =
-    [Group::Power, Group::Placement, Group::Sched, Group::Memory, Group::Vcpus, Group::Disks, Group::Nics];
+const LIVE: [Group; 8] = [
+    Group::Power,
+    Group::Placement,
+    Group::Sched,
+    Group::Memory,
+    Group::Vcpus,
+    Group::Disks,
+    Group::Nics,
+    Group::Media,
+];
 
 /// Writes down what is wanted and needs no step on the host.
 fn note(planning: &mut Planning, before: usize) {

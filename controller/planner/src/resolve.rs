@@ -1,8 +1,8 @@
 //! From a manifest to a configuration in which every value is decided.
 
-use crate::config::{Defaults, Disk, Nic, Power, Restart, VmConfig};
+use crate::config::{Defaults, Disk, Drive, Hvm, Nic, Power, Restart, VmConfig};
 use crate::digest::derive_mac;
-use protocol::{BootConfig, DomainKind, Sched};
+use protocol::{BootConfig, BootDevice, DomainKind, Firmware, Sched};
 use schema::desired::{self, Boot, Cpu, Network, Vm, VmType};
 use schema::units::Name;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +43,7 @@ pub fn resolve(
         boot,
         disks,
         nics,
+        hvm,
         shutdown_timeout,
         crash_dumps,
         protect: _,
@@ -67,6 +68,7 @@ pub fn resolve(
         kind: match kind {
             VmType::Pv => DomainKind::Pv,
             VmType::Pvh => DomainKind::Pvh,
+            VmType::Hvm => DomainKind::Hvm,
         },
         power: power.map_or(fixed.power, self::power),
         restart: restart.map_or(fixed.restart, self::restart),
@@ -83,9 +85,11 @@ pub fn resolve(
                 BootConfig::Kernel { kernel: kernel.clone(), ramdisk: ramdisk.clone(), cmdline: cmdline.clone() }
             }
             Boot::Grub => BootConfig::Grub,
+            Boot::Devices(order) => BootConfig::Devices(order.iter().copied().map(boot_device).collect()),
         },
         disks: self::disks(disks),
         nics: number(nics, last),
+        hvm: hvm.as_ref().map(self::hvm),
         crash_dumps: crash_dumps.unwrap_or(0),
         shutdown_timeout_s: shutdown_timeout.map_or(fixed.shutdown_timeout_s, schema::units::Span::as_secs),
     };
@@ -104,6 +108,29 @@ fn disks(disks: &[desired::Disk]) -> Vec<Disk> {
         .collect();
     VmConfig::sort_disks(&mut disks);
     disks
+}
+
+fn boot_device(device: desired::BootDevice) -> BootDevice {
+    match device {
+        desired::BootDevice::Disk => BootDevice::Disk,
+        desired::BootDevice::Cdrom => BootDevice::Cdrom,
+        desired::BootDevice::Network => BootDevice::Network,
+    }
+}
+
+fn hvm(desired::Hvm { firmware, vnc, cdroms }: &desired::Hvm) -> Hvm {
+    let drive = |desired::Cdrom { name, target, medium }: &desired::Cdrom| Drive {
+        name: name.clone(),
+        target: target.clone(),
+        medium: medium.clone(),
+    };
+    let mut cdroms: Vec<Drive> = cdroms.iter().map(drive).collect();
+    cdroms.sort_by(|a, b| a.target.cmp(&b.target));
+    let firmware = match firmware {
+        desired::Firmware::Bios => Firmware::Bios,
+        desired::Firmware::Uefi => Firmware::Uefi,
+    };
+    Hvm { firmware, vnc: *vnc, cdroms }
 }
 
 /// Gives each NIC its device number: the one that it had, or the lowest that is free.

@@ -75,7 +75,7 @@ pub(crate) fn plan_finish(planning: &mut Planning, domain: &Domain, saved: &Save
 
 /// What it was, placed and shared as is wanted now: that is changed while it runs as well.
 fn restored(planning: &Planning, saved: &Saved) -> VmConfig {
-    let groups = [Group::Placement, Group::Sched, Group::Policy, Group::Power];
+    let groups = [Group::Placement, Group::Sched, Group::Policy, Group::Power, Group::Media];
     groups
         .into_iter()
         .fold(saved.config.clone(), |config, group| with_group(&config, &planning.intentions.config, group))

@@ -6,7 +6,7 @@ use crate::consent::{Fate, signed};
 use crate::draft::{Draft, Rank, later, moment};
 use crate::patience::{self, Left};
 use crate::pause;
-use crate::record::{Approval, Here, Stopping, VmRecord};
+use crate::record::{Approval, AskedBy, Here, Stopping, VmRecord};
 use crate::vms::{Planning, target};
 use crate::world::World;
 use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, trash};
@@ -125,12 +125,21 @@ fn next_step(planning: &mut Planning, domain: &Domain, draft: Draft, why: &str) 
         Left::Unknown => ask(planning, domain, draft, why),
         Left::Until(deadline) => {
             planning.report.due(deadline);
-            draft.waiting(format!("the guest powers off; it is destroyed at {} if it does not", moment(deadline)))
+            let powers_off = stop.by.waits();
+            draft.waiting(format!("{powers_off}; it is destroyed at {} if it does not", moment(deadline)))
         }
         Left::Over => {
-            let draft = draft.reason(format!("{why}; the guest did not power off in time"));
+            let draft = draft.reason(format!("{why}; the guest did not power off in time{}", forced(stop.by)));
             destroy(planning, domain, draft)
         }
+    }
+}
+
+/// How the guest was asked that is destroyed now.
+pub(crate) fn forced(by: AskedBy) -> &'static str {
+    match by {
+        AskedBy::Request => "",
+        AskedBy::PowerButton => " after its ACPI power button was pressed",
     }
 }
 
@@ -141,6 +150,8 @@ fn ask(planning: &mut Planning, domain: &Domain, draft: Draft, why: &str) -> Dra
     {
         return draft.reason(format!("{why}; it is paused and cannot hear, so it runs again first")).now(unpause);
     }
+    let by = AskedBy::of(domain);
+    let draft = if by == AskedBy::Request { draft } else { draft.reason(format!("{why}{}", by.note())) };
     let now = planning.world.observed.now;
     let timeout = planning.intentions.config.shutdown_timeout_s;
     let span = SignedDuration::from_secs(i64::try_from(timeout).unwrap_or(i64::MAX));
@@ -152,6 +163,7 @@ fn ask(planning: &mut Planning, domain: &Domain, draft: Draft, why: &str) -> Dra
         why: why.to_owned(),
         up: patience::up(planning.world),
         approved: draft.item.trail.approved.clone(),
+        by,
     };
     let record = planning.next_record();
     let recorded = |stop: Stopping| {
@@ -159,7 +171,7 @@ fn ask(planning: &mut Planning, domain: &Domain, draft: Draft, why: &str) -> Dra
         RecordEdit::Vm(Box::new(VmRecord { here, off_by_guest: None, ..record.clone() }))
     };
     let edits = planning.consent().into_iter().chain([recorded(stop.clone())]);
-    let operation = Operation::xen(Request::ShutdownDomain { target: target(domain) })
+    let operation = Operation::xen(by.operation(target(domain)))
         .before(edits)
         .on_success([recorded(Stopping { asked: true, ..stop })]);
     planning.attempt(draft, operation, "ShutdownFailed")

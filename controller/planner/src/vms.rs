@@ -13,7 +13,7 @@ use crate::world::World;
 use crate::{
     Action, Cause, Effect, Operation, RecordEdit, claim, guest_ends, host_shutdown, live, power, stop, suspend, trash,
 };
-use protocol::{Domain, DomainState, Reading, Request, ShutdownReason, Target};
+use protocol::{Cdrom, Domain, DomainHvm, DomainState, Reading, Request, ShutdownReason, Target};
 
 /// What planning one VM can see of the rest of the host.
 pub(crate) struct Context<'a, 'w> {
@@ -62,7 +62,9 @@ impl<'w> Planning<'_, 'w> {
                 Some(Request::SaveDomain { .. }) => (Action::Suspend, Effect::Pause),
                 Some(Request::RestoreDomain { .. } | Request::ResumeDomain { .. }) => (Action::Resume, Effect::Live),
                 Some(Request::DiscardImage { .. }) => (Action::Discard, Effect::Stop),
-                Some(Request::ShutdownDomain { .. } | Request::DestroyDomain { .. }) => (Action::Stop, Effect::Stop),
+                Some(
+                    Request::ShutdownDomain { .. } | Request::PressPowerButton { .. } | Request::DestroyDomain { .. },
+                ) => (Action::Stop, Effect::Stop),
                 Some(Request::PauseDomain { .. }) => (Action::Change, Effect::Pause),
                 _ => (Action::Change, Effect::Live),
             };
@@ -279,5 +281,20 @@ pub(crate) fn domain_facts(world: &World, domain: &Domain, report: &mut Report) 
     if let Reading::Known(sched) = &domain.sched {
         report.fact("weight", sched.weight.to_string());
         report.fact("cap", sched.cap.to_string());
+    }
+    if let Some(hvm) = &domain.hvm {
+        hvm_facts(world, hvm, report);
+    }
+}
+
+/// What an administrator of an HVM guest looks for.
+fn hvm_facts(world: &World, hvm: &DomainHvm, report: &mut Report) {
+    report.fact("PV drivers", if hvm.pv_drivers { "yes" } else { "no: it is stopped by its ACPI power button" });
+    for Cdrom { target, medium } in &hvm.cdroms {
+        report.fact(&format!("CD-ROM {target}"), medium.as_deref().unwrap_or("empty"));
+    }
+    if let Some(socket) = &hvm.vnc {
+        let host = &world.observed.host;
+        report.fact("VNC", format!("{socket} (`ssh -L 5900:{socket} root@{host}`, then a viewer at localhost:5900)"));
     }
 }

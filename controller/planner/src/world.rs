@@ -116,6 +116,10 @@ impl<'a> World<'a> {
                 for disk in &domain.disks {
                     open.entry(&disk.path).or_default().push((domain, disk.read_only));
                 }
+                let drives = domain.hvm.iter().flat_map(|hvm| &hvm.cdroms);
+                for medium in drives.filter_map(|drive| drive.medium.as_deref()) {
+                    open.entry(medium).or_default().push((domain, true));
+                }
             }
             open
         };
@@ -132,6 +136,10 @@ impl<'a> World<'a> {
                 for disk in &of.config.disks {
                     let disk_of = SavedDisk { vm: record.uuid, name: &record.name, read_only: disk.read_only };
                     saved.entry(&disk.path).or_default().push(disk_of);
+                }
+                for medium in of.config.drives().iter().filter_map(|drive| drive.medium.as_deref()) {
+                    let disk_of = SavedDisk { vm: record.uuid, name: &record.name, read_only: true };
+                    saved.entry(medium).or_default().push(disk_of);
                 }
             }
             saved

@@ -32,6 +32,7 @@ fn config() -> VmConfig {
         boot: BootConfig::Kernel { kernel: "/k".to_owned(), ramdisk: None, cmdline: None },
         disks: vec![disk],
         nics: vec![nic],
+        hvm: None,
         shutdown_timeout_s: 60,
         crash_dumps: 0,
     }
@@ -58,6 +59,7 @@ fn other() -> VmConfig {
         boot: BootConfig::Grub,
         disks: vec![disk, more],
         nics: Vec::new(),
+        hvm: None,
         shutdown_timeout_s: 90,
         crash_dumps: 2,
     }

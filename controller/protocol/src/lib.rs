@@ -10,6 +10,7 @@
 pub mod bounds;
 mod cpuset;
 mod dump;
+mod hvm;
 mod image;
 mod memory;
 mod observation;
@@ -18,6 +19,7 @@ mod stored;
 
 pub use cpuset::{CpuSet, CpuSetError};
 pub use dump::Dump;
+pub use hvm::{BootDevice, Cdrom, DomainHvm, Firmware, HvmConfig, HvmParts, VNC_FOLDER, vnc_socket};
 pub use image::*;
 pub use memory::MemoryNeed;
 pub use observation::*;

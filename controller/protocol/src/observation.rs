@@ -3,6 +3,7 @@
 //! [`Reading`] keeps *absent* (a known list without it) apart from *unknown* (the list could not be read, or contradicts itself).
 
 use crate::CpuSet;
+use crate::hvm::{DomainHvm, HvmParts};
 use crate::stored::{Stored, Toolstack};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -69,6 +70,9 @@ pub struct Hypervisor {
     pub pv: bool,
     /// Whether HVM and PVH guests can be built.
     pub hvm: bool,
+    /// What dom0 has for HVM guests; `None` when an older worker did not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hvm_parts: Option<HvmParts>,
     /// Which boot of the host this is: changes with every boot of dom0's kernel (`/proc/sys/kernel/random/boot_id`).
     pub boot_id: Uuid,
     /// dom0's own figures.
@@ -154,10 +158,13 @@ pub struct Domain {
     pub mark: Option<Mark>,
     /// Whether `pinfold/ready` is written: pool and masks were verified before its first instruction ran.
     pub ready: bool,
-    /// Files and devices of dom0 that it has open as disks.
+    /// Files and devices of dom0 that it has open as disks. Of a domain without our mark also what is in its CD-ROM drives.
     pub disks: Vec<DomainDisk>,
     /// Its NICs.
     pub nics: Vec<DomainNic>,
+    /// What only HVM has; `None` for other domains and for those without our mark, which are not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hvm: Option<DomainHvm>,
     /// CPU time used so far, in nanoseconds.
     pub cpu_time_ns: u64,
     /// The pseudo-terminal in dom0 that its text console is on: `console/tty` for PV and PVH, `serial/0/tty` for HVM (`libxl_primary_console_get_tty`,

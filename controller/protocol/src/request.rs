@@ -1,5 +1,6 @@
 //! What can be done to a host: one [`Request`] is one `pinfold-xen do`, and a reader can audit the list in a minute.
 
+use crate::hvm::{BootDevice, Cdrom, HvmConfig};
 use crate::observation::{DomainKind, Mark, Sched};
 use crate::{CpuSet, ImageRef};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,11 @@ pub enum Request {
     CreateDomain(Box<DomainConfig>),
     /// Asks the guest to power off.
     ShutdownDomain {
+        /// The domain.
+        target: Target,
+    },
+    /// Presses the ACPI power button of an HVM guest that has no PV drivers, and so hears nothing else.
+    PressPowerButton {
         /// The domain.
         target: Target,
     },
@@ -149,6 +155,13 @@ pub enum Request {
         /// The device in the guest, such as `xvdb`.
         device: String,
     },
+    /// Changes what is in a CD-ROM drive of a domain that lives.
+    SetMedium {
+        /// The domain.
+        target: Target,
+        /// The drive, and what is to be in it.
+        cdrom: Cdrom,
+    },
     /// Attaches a NIC to a domain that lives.
     AttachNic {
         /// The domain.
@@ -259,6 +272,9 @@ pub struct DomainConfig {
     pub disks: Vec<DiskConfig>,
     /// Its NICs, in the order of their device numbers.
     pub nics: Vec<NicConfig>,
+    /// What only HVM domains have; there exactly when `kind` is [`DomainKind::Hvm`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hvm: Option<HvmConfig>,
     /// KiB of host memory that must stay free after the domain is made.
     #[serde(deserialize_with = "crate::bounds::kib")]
     pub memory_reserve_kib: u64,
@@ -282,6 +298,8 @@ pub enum BootConfig {
     },
     /// GRUB for Xen; the worker knows where its image lies.
     Grub,
+    /// Its firmware looks on these, in this order; only HVM.
+    Devices(Vec<BootDevice>),
 }
 
 /// A disk to attach.
@@ -343,6 +361,8 @@ impl Request {
             }
             Self::DiscardImage { image, .. } => vec![Lock::Vm(image.vm)],
             Self::ShutdownDomain { target }
+            | Self::PressPowerButton { target }
+            | Self::SetMedium { target, .. }
             | Self::DestroyDomain { target }
             | Self::DumpDomain { target, .. }
             | Self::PauseDomain { target }

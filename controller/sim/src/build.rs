@@ -8,6 +8,7 @@
 
 use crate::description::File;
 use crate::fault::Point;
+use crate::hvm;
 use crate::memory::overhead_kib;
 use crate::world::{DEFAULT_WEIGHT, Domain, Running, Store, Vcpu, World, errno, rc, refused};
 use protocol::{
@@ -50,6 +51,7 @@ impl World {
         if !supported {
             return Err(refused(CREATE, rc::INVAL, None, "this host cannot build such a domain (virt_caps)"));
         }
+        self.check_hvm(CREATE, config)?;
         match config.disks.iter().find(|disk| !self.host.files.contains_key(&disk.path)) {
             None => Ok(()),
             Some(DiskConfig { target, path, .. }) => Err(refused(
@@ -94,6 +96,7 @@ impl World {
             store: None,
             disks: Vec::new(),
             nics: Vec::new(),
+            hvm: None,
             cpu_time_ns: 0,
             guest: Running { name: config.name.clone(), start, suspensions: u32::from(restored), ..Running::default() },
             stored: None,
@@ -163,6 +166,7 @@ fn populate(world: &mut World, domid: u32, config: &DomainConfig) -> Result<(), 
         }
     }
     let domain = world.domain_mut(CREATE, domid)?;
+    domain.hvm = hvm::start(config);
     domain.current_kib = config.memory_kib;
     domain.overhead_kib = overhead;
     domain.max_kib = config.memory_kib + 1024;

@@ -5,10 +5,10 @@ use crate::devices::LET_GO_MS;
 use crate::domain::GUEST_ACK_MS;
 use crate::event::Event;
 use crate::fault::{CallName, Fault, Meanwhile, Point};
-use crate::world::World;
+use crate::world::{World, rc};
 use operation::Hypervisor;
 use protocol::{
-    CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Dump, Failure, FailureKind, ImageRef, ImageState, Mark,
+    Cdrom, CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Dump, Failure, FailureKind, ImageRef, ImageState, Mark,
     MemoryNeed, NicConfig, Sched,
 };
 use uuid::Uuid;
@@ -291,10 +291,14 @@ impl Hypervisor for Calls<'_> {
         let answer = self.world.domain_shutdown(domid);
         self.elapsed_ms += match &answer {
             Ok(after_ms) => *after_ms,
-            Err(failure) if failure.kind == FailureKind::GuestIgnored => GUEST_ACK_MS,
+            Err(failure) if failure.rc == Some(rc::TIMEDOUT) => GUEST_ACK_MS,
             Err(_) => self.world.host.latency.call_ms,
         };
         self.end(answer.map(|_| ()))
+    }
+
+    fn press_power_button(&mut self, domid: u32) -> Result<(), Failure> {
+        self.call(CallName::PressPowerButton, |world| world.domain_power_button(domid))
     }
 
     fn image(&mut self, image: ImageRef) -> Result<ImageState, Failure> {
@@ -364,6 +368,19 @@ impl Hypervisor for Calls<'_> {
         let waited = released.as_ref().is_err_and(|failure| failure.kind == FailureKind::GuestIgnored);
         self.elapsed_ms += if waited { LET_GO_MS } else { self.world.host.latency.call_ms };
         self.end(released)
+    }
+
+    fn set_medium(&mut self, domid: u32, cdrom: &Cdrom) -> Result<(), Failure> {
+        let Cdrom { target, medium } = cdrom;
+        self.begin(CallName::SetMedium)?;
+        self.elapsed_ms += self.world.host.latency.call_ms;
+        let ejected = self.world.eject(domid, target);
+        if ejected.is_err() {
+            return self.end(ejected);
+        }
+        self.pass(Some(Point::MediumEjected))?;
+        let inserted = self.world.insert(domid, target, medium.as_deref());
+        self.end(inserted)
     }
 
     fn attach_nic(&mut self, domid: u32, nic: &NicConfig) -> Result<(), Failure> {

@@ -20,10 +20,12 @@ pub struct Console {
 }
 
 impl World {
-    /// Domains that have a text console: xenconsoled gives one to each PV and PVH domain that is introduced.
+    /// Domains that have a text console: xenconsoled gives one to each PV and PVH domain that is introduced, QEMU one to each HVM domain of
+    /// ours, whose serial port is its console.
     pub fn consoles(&self) -> Vec<u32> {
         let has = |domain: &crate::world::Domain| {
-            !domain.is_dying() && domain.store.as_ref().is_some_and(|store| store.kind != DomainKind::Hvm)
+            !domain.is_dying()
+                && domain.store.as_ref().is_some_and(|store| store.kind != DomainKind::Hvm || domain.ours)
         };
         self.domains().filter(|(_, domain)| has(domain)).map(|(domid, _)| domid).collect()
     }

@@ -1,6 +1,6 @@
 //! What a simulated host is made of, as a scenario describes it. Sizes are KiB, times are milliseconds.
 
-use protocol::{BootConfig, CpuSet, DomainKind, DomainNic, Pcpu, ShutdownReason, Toolstack};
+use protocol::{BootConfig, CpuSet, DomainKind, DomainNic, HvmParts, Pcpu, ShutdownReason, Toolstack};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -28,6 +28,9 @@ pub struct HostFile {
     /// Whether PVH and HVM guests can be built.
     #[serde(default = "yes")]
     pub hvm: bool,
+    /// What dom0 has for HVM guests. All of it, when nothing is said.
+    #[serde(default)]
+    pub hvm_parts: HvmParts,
     /// Bridges in dom0.
     #[serde(default)]
     pub bridges: BTreeSet<String>,
@@ -205,9 +208,9 @@ pub struct Guest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GuestRequest {
-    /// Power off: not even acknowledged, as by software that knows nothing of Xen.
+    /// Power off: not even acknowledged, as by software that knows nothing of Xen. In an HVM guest: it has no PV drivers.
     Shutdown,
-    /// Power off: acknowledged, as by any Linux kernel, and then nothing happens.
+    /// Power off: acknowledged, as by any Linux kernel, and then nothing happens. In an HVM guest without PV drivers: its power button.
     PowerOff,
     /// Use this much memory.
     Memory,
@@ -256,6 +259,7 @@ impl HostFile {
             scheduler: default_scheduler(),
             pv: true,
             hvm: true,
+            hvm_parts: HvmParts::default(),
             bridges: BTreeSet::new(),
             files: BTreeMap::new(),
             cpupools: Vec::new(),

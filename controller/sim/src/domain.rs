@@ -45,6 +45,9 @@ impl World {
         const CALL: &str = "libxl_domain_shutdown";
         let now_ms = self.now_ms;
         let guest = self.host.guest(&self.domain(CALL, domid)?.guest.name);
+        if self.is_deaf(self.domain(CALL, domid)?) {
+            return Err(Self::no_paravirt(CALL, domid));
+        }
         let domain = self.domain_mut(CALL, domid)?;
         let answers_at = domain.guest.since_ms.map(|since| since.saturating_add(guest.boots_ms).max(now_ms));
         let answers = domain.is_runnable() && !guest.ignores.contains(&GuestRequest::Shutdown);
@@ -286,6 +289,7 @@ impl World {
             }),
             disks: described.disks.iter().enumerate().map(foreign_disk).collect(),
             nics: described.nics.iter().cloned().zip(0..).map(|(nic, devid)| DomainNic { devid, ..nic }).collect(),
+            hvm: None,
             cpu_time_ns: 0,
             guest: Running {
                 name: described.name.clone(),

@@ -94,6 +94,16 @@ pub enum Event {
         /// The device in the guest.
         device: String,
     },
+    /// `xl cd-insert`, and without a path `xl cd-eject`.
+    CdInsert {
+        /// The domain.
+        domain: String,
+        /// The drive in the guest.
+        device: String,
+        /// The medium.
+        #[serde(default)]
+        path: Option<String>,
+    },
     /// `xl network-attach`.
     NetworkAttach {
         /// The domain.
@@ -337,6 +347,11 @@ impl World {
                 self.disk_connect(domid, &disk)
             }
             Event::BlockDetach { domain, device } => self.disk_release(self.domid_of(domain)?, device),
+            Event::CdInsert { domain, device, path } => {
+                let domid = self.domid_of(domain)?;
+                self.eject(domid, device)?;
+                self.insert(domid, device, path.as_deref())
+            }
             Event::NetworkAttach { domain, mac, bridge } => {
                 let nic = NicConfig { mac: mac.clone(), bridge: bridge.clone(), devid: None };
                 let domid = self.domid_of(domain)?;

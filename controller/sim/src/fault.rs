@@ -68,6 +68,8 @@ pub enum Point {
     DevicesAttached,
     /// A device that is hot-plugged has its nodes in xenstore, and its script has not run.
     DeviceEntered,
+    /// What was in a drive is ejected, and what is to be in it is not inserted yet.
+    MediumEjected,
     /// The last thing that libxl waits for.
     ConsoleReady,
     /// A destruction has paused the domain.
@@ -109,6 +111,7 @@ pub enum CallName {
     PauseDomain,
     UnpauseDomain,
     ShutdownDomain,
+    PressPowerButton,
     MoveDomain,
     SetHardAffinity,
     SetSoftAffinity,
@@ -117,6 +120,7 @@ pub enum CallName {
     SetVcpusOnline,
     AttachDisk,
     DetachDisk,
+    SetMedium,
     AttachNic,
     DetachNic,
     RenameDomain,

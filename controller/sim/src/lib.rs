@@ -22,6 +22,7 @@ mod domain;
 mod event;
 mod fault;
 mod guest;
+mod hvm;
 mod image;
 pub mod laws;
 mod memory;

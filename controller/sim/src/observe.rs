@@ -45,7 +45,11 @@ impl World {
 
     pub(crate) fn list_domains(&self) -> Vec<protocol::Domain> {
         let all = self.all_cpus();
-        self.domains().map(|(domid, domain)| list_domain(domid, domain, &all)).collect()
+        let list = |(domid, domain): (u32, &Domain)| protocol::Domain {
+            hvm: self.read_hvm(domain),
+            ..list_domain(domid, domain, &all)
+        };
+        self.domains().map(list).collect()
     }
 
     pub(crate) fn dom0_affinity(&self) -> Vec<CpuSet> {
@@ -61,6 +65,7 @@ impl World {
             memory_free_kib: self.free_memory_kib(),
             pv: self.host.pv,
             hvm: self.host.hvm,
+            hvm_parts: Some(self.host.hvm_parts),
             boot_id: self.boot_id(),
             dom0: Dom0 {
                 memory_kib: dom0.current_kib,
@@ -112,6 +117,7 @@ fn list_domain(domid: u32, domain: &Domain, all: &CpuSet) -> protocol::Domain {
         ready: store.is_some_and(|store| store.ready),
         disks: domain.disks.clone(),
         nics: domain.nics.clone(),
+        hvm: None,
         cpu_time_ns: domain.cpu_time_ns,
         // Terminals are effects: whoever runs the world gives its domains theirs.
         console: None,

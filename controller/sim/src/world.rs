@@ -108,6 +108,9 @@ pub struct Domain {
     pub disks: Vec<protocol::DomainDisk>,
     /// NICs.
     pub nics: Vec<protocol::DomainNic>,
+    /// What its device model has, when it is an HVM domain of ours.
+    #[serde(default)]
+    pub hvm: Option<protocol::DomainHvm>,
     /// CPU time in nanoseconds.
     pub cpu_time_ns: u64,
     /// The software in it.
@@ -305,6 +308,7 @@ impl World {
             store: None,
             disks: Vec::new(),
             nics: Vec::new(),
+            hvm: None,
             cpu_time_ns: 0,
             guest: Running::default(),
             stored: None,
@@ -367,6 +371,7 @@ pub(crate) mod rc {
     pub(crate) const NOMEM: i32 = -5;
     pub(crate) const INVAL: i32 = -6;
     pub(crate) const TIMEDOUT: i32 = -9;
+    pub(crate) const NOPARAVIRT: i32 = -10;
     pub(crate) const DEVICE_EXISTS: i32 = -17;
     pub(crate) const DOMAIN_NOTFOUND: i32 = -21;
 }

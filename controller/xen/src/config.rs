@@ -3,8 +3,12 @@
 //! Pure. libxl ignores members that it does not know and leaves members with their default value out of what it prints, so nothing here
 //! is written with libxl's own default: [`not_understood`] may then demand every member back.
 
-use protocol::{BootConfig, CpuSet, DiskConfig, DomainConfig, DomainKind, NicConfig};
+use protocol::{
+    BootConfig, BootDevice, Cdrom, CpuSet, DiskConfig, DomainConfig, DomainKind, Firmware, HvmConfig, NicConfig,
+    vnc_socket,
+};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// GRUB's images, as Debian's package `grub-xen-host` installs them.
 pub(crate) const GRUB_PV: &str = "/usr/lib/grub-xen/grub-x86_64-xen.bin";
@@ -25,6 +29,7 @@ pub(crate) fn to_libxl(config: &DomainConfig, poolid: u32) -> Value {
         boot,
         disks,
         nics,
+        hvm,
         memory_reserve_kib: _,
         // Every domain is built paused.
         stays_paused: _,
@@ -63,8 +68,9 @@ pub(crate) fn to_libxl(config: &DomainConfig, poolid: u32) -> Value {
     if let Some(soft) = &placement.soft {
         b_info["vcpu_soft_affinity"] = placement.hard.iter().map(|_| bits(soft)).collect();
     }
-    b_info[format!("type.{kind_name}")] = json!({});
+    b_info[format!("type.{kind_name}")] = hvm.as_ref().map_or_else(|| json!({}), |hvm| hvm_json(hvm, mark.uuid, boot));
     match boot {
+        BootConfig::Devices(_) => {}
         BootConfig::Kernel { kernel, ramdisk, cmdline } => {
             b_info["kernel"] = kernel.as_str().into();
             for (member, text) in [("ramdisk", ramdisk), ("cmdline", cmdline)] {
@@ -75,7 +81,8 @@ pub(crate) fn to_libxl(config: &DomainConfig, poolid: u32) -> Value {
         }
         BootConfig::Grub => b_info["kernel"] = if *kind == DomainKind::Pv { GRUB_PV } else { GRUB_PVH }.into(),
     }
-    let disks: Vec<Value> = disks.iter().map(disk_json).collect();
+    let drives = hvm.iter().flat_map(|hvm| &hvm.cdroms).map(cdrom_json);
+    let disks: Vec<Value> = disks.iter().map(disk_json).chain(drives).collect();
     let nics: Vec<Value> =
         nics.iter().zip(0_u32..).map(|(nic, place)| nic_json(nic, nic.devid.unwrap_or(place))).collect();
     let mut whole = json!({"c_info": c_info, "b_info": b_info});
@@ -86,6 +93,48 @@ pub(crate) fn to_libxl(config: &DomainConfig, poolid: u32) -> Value {
         whole["nics"] = nics.into();
     }
     whole
+}
+
+/// What only HVM has. libxl's defaults would choose another graphics card with every release, listen on TCP, and have no console.
+fn hvm_json(HvmConfig { firmware, vnc, cdroms: _ }: &HvmConfig, vm: Uuid, boot: &BootConfig) -> Value {
+    let vnc = if *vnc {
+        // libxl hands what has a colon in it to QEMU as it is (libxl_dm.c, `libxl__build_device_model_args_new`), and QEMU knows no other
+        // port to look for there.
+        json!({"enable": "True", "listen": format!("unix:{}", vnc_socket(vm)), "findunused": "False"})
+    } else {
+        json!({"enable": "False"})
+    };
+    let mut json = json!({
+        "bios": match firmware {
+            Firmware::Bios => "seabios",
+            Firmware::Uefi => "ovmf",
+        },
+        "serial": "pty",
+        "vga": {"kind": "std"},
+        "vnc": vnc,
+    });
+    if let BootConfig::Devices(order) = boot {
+        let letter = |device: &BootDevice| match device {
+            BootDevice::Disk => 'c',
+            BootDevice::Cdrom => 'd',
+            BootDevice::Network => 'n',
+        };
+        json["boot"] = order.iter().map(letter).collect::<String>().into();
+    }
+    json
+}
+
+/// The JSON of a CD-ROM drive for `libxl_device_disk_from_json`. QEMU serves it, as libxl demands of HVM (libxl_disk.c).
+pub(crate) fn cdrom_json(Cdrom { target, medium }: &Cdrom) -> Value {
+    let mut json = json!({"vdev": target, "backend": "qdisk", "removable": 1, "is_cdrom": 1});
+    match medium {
+        Some(path) => {
+            json["pdev_path"] = path.as_str().into();
+            json["format"] = "raw".into();
+        }
+        None => json["format"] = "empty".into(),
+    }
+    json
 }
 
 /// The JSON for `libxl_device_disk_from_json`.
@@ -138,7 +187,6 @@ fn bits(cpus: &CpuSet) -> Value {
 mod tests {
     use super::*;
     use protocol::{Mark, Placement, Sched};
-    use uuid::Uuid;
 
     fn config(kind: DomainKind) -> DomainConfig {
         DomainConfig {
@@ -158,6 +206,7 @@ mod tests {
             boot: BootConfig::Grub,
             disks: Vec::new(),
             nics: Vec::new(),
+            hvm: None,
             memory_reserve_kib: 1024,
             stays_paused: false,
         }
@@ -233,6 +282,26 @@ mod tests {
         c_info.uuid "00000000-0000-0000-0000-000000000002"
         c_info.xsdata {"pinfold/incarnation":"00000000-0000-0000-0000-000000000003","pinfold/pool":"00000000-0000-0000-0000-000000000001","pinfold/uuid":"00000000-0000-0000-0000-000000000002"}
         "#);
+    }
+
+    #[test]
+    fn hvm_guest_with_firmware_screen_and_drives() {
+        let mut config = config(DomainKind::Hvm);
+        config.boot = BootConfig::Devices(vec![BootDevice::Cdrom, BootDevice::Disk, BootDevice::Network]);
+        config.disks = vec![DiskConfig { target: "hda".to_owned(), path: "/srv/hda.img".to_owned(), read_only: false }];
+        let drive =
+            |target: &str, medium: Option<&str>| Cdrom { target: target.to_owned(), medium: medium.map(str::to_owned) };
+        let cdroms = vec![drive("hdc", Some("/srv/a.iso")), drive("hdd", None)];
+        config.hvm = Some(HvmConfig { firmware: Firmware::Uefi, vnc: true, cdroms });
+        let json = to_libxl(&config, 0);
+        insta::assert_snapshot!(
+            format!("{}\n{}", json["b_info"]["type.hvm"], lines(&json!({"disks": json["disks"]}))),
+            @""
+        );
+        config.hvm = Some(HvmConfig { firmware: Firmware::Bios, vnc: false, cdroms: Vec::new() });
+        config.boot = BootConfig::Kernel { kernel: "/boot/vmlinuz".to_owned(), ramdisk: None, cmdline: None };
+        let json = to_libxl(&config, 0);
+        insta::assert_snapshot!(format!("{} {}", json["b_info"]["type.hvm"], json["b_info"]["kernel"]), @"");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod monitor;
 mod observe;
 mod order;
 mod serve;
+mod vnc;
 mod xen;
 
 use serde::Serialize;

@@ -1,17 +1,18 @@
 //! Xen through libxl, as operations see it.
 
-use crate::config::{disk_json, nic_json, not_understood, to_libxl};
+use crate::config::{cdrom_json, disk_json, nic_json, not_understood, to_libxl};
 use crate::dump::Dumps;
 use crate::image::Images;
 use crate::libxl::{
     Bitmap, Control, Device, DomainConfig as LibxlConfig, Libxl, List, Physinfo, Store, c_text, create_cpupool, domain,
     suspend,
 };
+use crate::vnc;
 use crate::{monitor, observe};
 use operation::Hypervisor;
 use protocol::{
-    CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Dump, Failure, FailureKind, IMAGE_VERSION, ImageRef, ImageState,
-    Mark, NicConfig, SavedImage, Sched,
+    Cdrom, CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Dump, Failure, FailureKind, IMAGE_VERSION, ImageRef,
+    ImageState, Mark, NicConfig, SavedImage, Sched,
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -123,6 +124,7 @@ impl Hypervisor for Xen {
     }
 
     fn create_domain(&mut self, config: &DomainConfig, poolid: u32) -> Result<u32, Failure> {
+        vnc::prepare(config)?;
         domain::create(&self.libxl, self.libxl_config(config, poolid)?)
     }
 
@@ -156,6 +158,10 @@ impl Hypervisor for Xen {
         self.libxl.domain_shutdown(domid)
     }
 
+    fn press_power_button(&mut self, domid: u32) -> Result<(), Failure> {
+        self.libxl.press_power_button(domid)
+    }
+
     fn image(&mut self, image: ImageRef) -> Result<ImageState, Failure> {
         self.images.state(image)
     }
@@ -181,6 +187,7 @@ impl Hypervisor for Xen {
     }
 
     fn restore_domain(&mut self, config: &DomainConfig, poolid: u32, image: ImageRef) -> Result<u32, Failure> {
+        vnc::prepare(config)?;
         let memory = self.images.open(image)?;
         suspend::restore(&self.libxl, self.libxl_config(config, poolid)?, &memory)
     }
@@ -229,6 +236,13 @@ impl Hypervisor for Xen {
 
     fn detach_disk(&mut self, domid: u32, device: &str) -> Result<(), Failure> {
         Device::disk_of(&self.libxl, domid, device)?.safe_remove(&self.libxl, domid)
+    }
+
+    fn set_medium(&mut self, domid: u32, cdrom: &Cdrom) -> Result<(), Failure> {
+        let written = cdrom_json(cdrom);
+        let mut device = Device::disk(&self.libxl, &written.to_string())?;
+        check_understood("libxl_device_disk_to_json", &written, &device.understood(&self.libxl)?)?;
+        device.insert(&self.libxl, domid)
     }
 
     fn attach_nic(&mut self, domid: u32, nic: &NicConfig) -> Result<(), Failure> {

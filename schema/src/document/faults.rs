@@ -20,10 +20,7 @@ pub(super) fn finding(fault: Fault, kind: Kind, text: &Text<'_>) -> Finding {
         }
         Problem::UnknownValue { found, known } => {
             let finding = Finding::error("unknown-value", format!("`{place}` cannot be `{found}`")).label("unknown");
-            match not_yet(&place, &found) {
-                Some(help) => finding.help(help).help(suggest::help("", known)),
-                None => finding.help(suggest::help(&found, known)),
-            }
+            finding.help(suggest::help(&found, known))
         }
         Problem::MissingField { field, present } => missing_field(&place, field, &present, kind),
         Problem::WrongType { expected, found } => wrong_type(&place, &expected, &found),
@@ -58,12 +55,4 @@ fn wrong_type(place: &str, expected: &str, found: &str) -> Finding {
     let mut finding = Finding::error(code, format!("`{place}` takes {expected}")).label(format!("found {found}"));
     finding.help.extend(help.map(str::to_owned));
     finding
-}
-
-/// Words of the language that Xen knows and this version does not handle.
-fn not_yet(place: &str, found: &str) -> Option<&'static str> {
-    match (place, found) {
-        ("spec.type", "hvm") => Some("HVM guests are not handled by this version"),
-        _ => None,
-    }
 }

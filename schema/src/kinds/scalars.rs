@@ -84,11 +84,11 @@ text!(
 );
 
 text!(
-    /// A disk as the guest sees it: `xvd`, letters, and perhaps the number of a partition.
+    /// A disk as the guest sees it: `xvd`, letters, and perhaps the number of a partition; or an emulated one, `hda` to `hdd`.
     DiskTarget,
     disk_target,
     "disk target",
-    "^xvd[a-z]{1,2}([1-9]|1[0-5])?$"
+    "^(xvd[a-z]{1,2}([1-9]|1[0-5])?|hd[a-d])$"
 );
 
 text!(
@@ -123,10 +123,20 @@ pub fn host_path(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a target is on the IDE bus that QEMU emulates for HVM guests: two drives on each of two channels.
+pub(crate) fn is_emulated(target: &str) -> bool {
+    matches!(target, "hda" | "hdb" | "hdc" | "hdd")
+}
+
 /// Why a text is no disk as the guest sees it.
 pub fn disk_target(text: &str) -> Result<(), String> {
-    let form =
-        || "a disk's target is `xvda` to `xvdz`, `xvdaa` and so on, or a partition such as `xvda1` (to 15)".to_owned();
+    if is_emulated(text) {
+        return Ok(());
+    }
+    let form = || {
+        "a disk's target is `xvda` to `xvdz`, `xvdaa` and so on, a partition such as `xvda1` (to 15), or for `hvm` also `hda` to `hdd`"
+            .to_owned()
+    };
     let (disk, partition) = split_target(text).ok_or_else(form)?;
     let letters = &disk[3..];
     let number: Option<u8> = if partition.is_empty() { None } else { Some(partition.parse().map_err(|_| form())?) };

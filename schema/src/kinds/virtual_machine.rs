@@ -1,6 +1,7 @@
 //! `kind: VirtualMachine`.
 
 use super::CoreForm;
+use super::hvm::{BootDevice, Cdrom, Firmware};
 use super::mode::Mode;
 use super::pool::PoolId;
 use super::scalars::{Bounded, CommandLine, DiskTarget, HostPath};
@@ -17,7 +18,7 @@ use serde::Deserialize;
 #[serde(
     deny_unknown_fields,
     rename_all = "camelCase",
-    expecting = "a mapping with `host`, `type`, `vcpus`, `memory` and `boot`"
+    expecting = "a mapping with `host`, `type`, `vcpus` and `memory`"
 )]
 pub(crate) struct VirtualMachineSpec {
     /// The host that the VM lives on.
@@ -25,10 +26,15 @@ pub(crate) struct VirtualMachineSpec {
     /// Changing it: stop and remove the VM on one host before another host declares it.
     #[schemars(extend("x-pinfold-effect" = Effect::Refused))]
     pub(crate) host: Spanned<Name>,
-    /// How it is virtualised: `pv` (paravirtualised) or `pvh` (paravirtualised devices in a hardware container).
+    /// How it is virtualised: `pv` (paravirtualised), `pvh` (paravirtualised devices in a hardware container) or `hvm` (a whole PC, which
+    /// QEMU in dom0 emulates the devices of).
     #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     #[serde(rename = "type")]
-    pub(crate) vm_type: VmType,
+    pub(crate) vm_type: Spanned<VmType>,
+    /// The firmware of an HVM guest: `bios` (SeaBIOS) or `uefi` (OVMF). Only for `hvm`. Default: `bios`.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
+    #[serde(default)]
+    pub(crate) firmware: Option<Spanned<Firmware>>,
     /// Whether it should run: `running`, `paused` (it has its memory and its devices, and none of its vCPUs runs), `suspended` (its memory is
     /// written to disk, and it goes on from there, also after a boot of the host) or `stopped`. A VM that its guest switched off stays off
     /// until its manifest changes. Default: `running`.
@@ -52,12 +58,14 @@ pub(crate) struct VirtualMachineSpec {
     /// Placement on the processors, and the share of them. Default: any core of Pool-0, with the scheduler's own weight and no cap.
     #[serde(default)]
     pub(crate) cpu: Cpu,
-    /// What it boots: a kernel in dom0, or GRUB from its own disks.
-    pub(crate) boot: Spanned<Boot>,
+    /// What it boots: a kernel in dom0, or GRUB from its own disks; an HVM guest a kernel, or from its devices. Required for `pv` and
+    /// `pvh`. Default for `hvm`: `{order: [disk]}`.
+    #[serde(default)]
+    pub(crate) boot: Option<Spanned<Boot>>,
     /// Its disks. Default: none.
     ///
     /// Changing it: a disk that is added is attached to the running guest; one that is removed is taken away once the guest has let go of it, never by
-    /// force. An emulated disk of an HVM guest (`hd…`, `sd…`) comes and goes at the next start.
+    /// force. An emulated disk of an HVM guest (`hd…`) comes and goes at the next start.
     #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
     #[schemars(extend(
@@ -67,6 +75,18 @@ pub(crate) struct VirtualMachineSpec {
         "x-kubernetes-patch-strategy" = "merge"
     ))]
     pub(crate) disks: Vec<Disk>,
+    /// Its CD-ROM drives, with what is in them. Only for `hvm`. Default: none.
+    ///
+    /// Changing it: a drive comes and goes at the next start; the medium of one that stays is changed in the running guest.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
+    #[serde(default)]
+    #[schemars(extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"],
+        "x-kubernetes-patch-merge-key" = "name",
+        "x-kubernetes-patch-strategy" = "merge"
+    ))]
+    pub(crate) cdroms: Vec<Cdrom>,
     /// Its network interfaces, in the order in which the guest sees them. Default: none.
     ///
     /// Changing it: a NIC that is added is attached to the running guest; one that is removed is taken away, by force when the guest does not let go of it
@@ -80,7 +100,12 @@ pub(crate) struct VirtualMachineSpec {
         "x-kubernetes-patch-strategy" = "merge"
     ))]
     pub(crate) nics: Vec<Nic>,
-    /// How it is stopped.
+    /// `true`: the screen of an HVM guest is served by VNC, on a Unix socket in dom0 that only root can open; `pinfold describe` names it.
+    /// Only for `hvm`. Default: `false`.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
+    #[serde(default)]
+    pub(crate) vnc: Option<Spanned<bool>>,
+    /// How it is stopped. A guest without PV drivers is asked by its ACPI power button.
     #[serde(default)]
     pub(crate) shutdown: Shutdown,
     /// How many of its last crashes are kept as core dumps, 0 to 16: ELF files in `crashes/` of the VM's folder, readable for root only, each as large as the
@@ -121,6 +146,8 @@ pub(crate) enum VmType {
     Pv,
     /// Paravirtualised devices in a hardware container.
     Pvh,
+    /// A whole PC.
+    Hvm,
 }
 
 /// Whether a VM should run.
@@ -149,7 +176,7 @@ pub(crate) enum Restart {
     Never,
 }
 
-/// A number of vCPUs. Xen allows 8192 for PV (MAX_VIRT_CPUS) and 128 for PVH (HVM_MAX_VCPUS).
+/// A number of vCPUs. Xen allows 8192 for PV (MAX_VIRT_CPUS) and 128 for PVH and HVM (HVM_MAX_VCPUS).
 pub(crate) type VcpuCount = Bounded<1, 8192>;
 
 /// vCPUs in their long form.
@@ -161,7 +188,7 @@ pub(crate) struct Vcpus {
     /// Changing it: the guest is asked, and told of as ignoring it (`GuestIgnores`) when it does not follow within 2 minutes.
     #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     pub(crate) online: VcpuCount,
-    /// vCPUs that the domain is built with, at least as many as `online`; at most 128 for `pvh`. Default: as many as `online`.
+    /// vCPUs that the domain is built with, at least as many as `online`; at most 128 for `pvh` and `hvm`. Default: as many as `online`.
     #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     #[serde(default)]
     pub(crate) max: Option<Spanned<VcpuCount>>,
@@ -234,9 +261,13 @@ pub(crate) struct Cpu {
     pub(crate) cap: Option<Spanned<Bounded<0, 65535>>>,
 }
 
-/// What a VM boots: `kernel`, or `grub: true`.
+/// What a VM boots: `kernel`, `grub: true`, or devices in an `order`.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "a mapping with `kernel`, or `{grub: true}`")]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "camelCase",
+    expecting = "a mapping with `kernel`, or `{grub: true}`, or `{order: [disk]}`"
+)]
 pub(crate) struct Boot {
     /// Absolute path of a kernel in dom0.
     #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
@@ -250,10 +281,16 @@ pub(crate) struct Boot {
     #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     #[serde(default)]
     pub(crate) cmdline: Option<Spanned<CommandLine>>,
-    /// `true`: GRUB for Xen reads the guest's own boot configuration from its disks. Without `kernel`.
+    /// `true`: GRUB for Xen reads the guest's own boot configuration from its disks. Without `kernel`; for `pv` and `pvh`.
     #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     #[serde(default)]
     pub(crate) grub: Option<Spanned<bool>>,
+    /// Devices that the firmware looks for something to boot on: `disk`, `cdrom`, `network`, each at most once, the first one first. Without
+    /// `kernel`; only for `hvm`.
+    #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub(crate) order: Option<Spanned<Vec<Spanned<BootDevice>>>>,
 }
 
 /// A disk: an existing raw file or block device in dom0. pinfold never creates or deletes what is in it.
@@ -263,7 +300,8 @@ pub(crate) struct Disk {
     /// Its name within the VM.
     #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     pub(crate) name: Spanned<Name>,
-    /// The device in the guest, such as `xvda`.
+    /// The device in the guest: `xvda` and so on. An HVM guest may also have `hda` to `hdd`: emulated IDE disks, which its firmware boots
+    /// from, and which its PV drivers take over.
     #[schemars(extend("x-pinfold-effect" = Effect::Restart))]
     pub(crate) target: Spanned<DiskTarget>,
     /// Absolute path of the file or block device in dom0. Which paths are allowed is the host's configuration.
@@ -308,6 +346,7 @@ impl From<VmType> for desired::VmType {
         match vm_type {
             VmType::Pv => Self::Pv,
             VmType::Pvh => Self::Pvh,
+            VmType::Hvm => Self::Hvm,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The rules of one VM, and what it becomes.
 
-use super::{Scene, cores, names};
+use super::{Scene, cores, hvm, names};
 use crate::decode::Spanned;
 use crate::desired::{self, Cpu, Vcpus, Vm};
 use crate::finding::{Bytes, Finding, Kind};
@@ -11,8 +11,8 @@ use crate::units::{Core, Name, Size};
 
 /// Bytes of a PV guest's command line without its last NUL (MAX_GUEST_CMDLINE, xen/include/public/xen.h).
 const MAX_PV_COMMAND_LINE: usize = 1023;
-/// vCPUs of a PVH guest (HVM_MAX_VCPUS, xen/include/public/hvm/hvm_info_table.h).
-const MAX_PVH_VCPUS: u32 = 128;
+/// vCPUs of a PVH or HVM guest (HVM_MAX_VCPUS, xen/include/public/hvm/hvm_info_table.h).
+const MAX_HVM_VCPUS: u32 = 128;
 /// Less than any kernel starts with.
 const MIN_MEMORY: Size = Size::from_mib(4);
 
@@ -23,6 +23,7 @@ pub(super) fn vm(scene: &Scene<'_>, manifest: &VmManifest, findings: &mut Vec<Fi
     let VirtualMachineSpec {
         host,
         vm_type,
+        firmware: _,
         power,
         restart,
         vcpus,
@@ -30,7 +31,9 @@ pub(super) fn vm(scene: &Scene<'_>, manifest: &VmManifest, findings: &mut Vec<Fi
         cpu,
         boot,
         disks,
+        cdroms: _,
         nics,
+        vnc: _,
         shutdown,
         crash_dumps,
         protect,
@@ -49,20 +52,21 @@ pub(super) fn vm(scene: &Scene<'_>, manifest: &VmManifest, findings: &mut Vec<Fi
         );
     }
     let name = manifest.name.value.clone();
-    let vcpus = self::vcpus(scene, manifest, *vm_type, vcpus, findings);
+    let vcpus = self::vcpus(scene, manifest, vm_type.value, vcpus, findings);
     let vm = Vm {
         name: name.clone(),
         labels: manifest.labels.clone(),
         host: host.value.clone(),
-        kind: (*vm_type).into(),
+        kind: vm_type.value.into(),
         power: power.map(Into::into),
         restart: restart.map(Into::into),
         vcpus,
         memory: self::memory(scene, manifest, memory, findings),
         cpu: self::cpu(scene, manifest, cpu, vcpus, findings),
-        boot: self::boot(scene, manifest, boot, findings),
+        boot: self::boot(scene, manifest, boot.as_ref(), findings),
         disks: disks.iter().map(disk).collect(),
         nics: nics.iter().map(nic).collect(),
+        hvm: hvm::hvm(scene, manifest, findings),
         shutdown_timeout: shutdown.timeout.as_ref().map(|timeout| timeout.value),
         crash_dumps: crash_dumps.map(|dumps| dumps.0),
         protect: *protect,
@@ -75,14 +79,18 @@ pub(super) fn vm(scene: &Scene<'_>, manifest: &VmManifest, findings: &mut Vec<Fi
 
 /// Where the fields stand that findings from outside point at.
 pub(super) fn places(spec: &VirtualMachineSpec) -> Vec<(&'static str, Bytes)> {
-    let VirtualMachineSpec { host, vcpus, memory, cpu, boot, .. } = spec;
+    let VirtualMachineSpec { host, vm_type, firmware, vcpus, memory, cpu, boot, cdroms, .. } = spec;
     let mut places = vec![
         ("spec.host", host.bytes),
         ("spec.vcpus", vcpus.bytes),
         ("spec.memory", memory.bytes),
-        ("spec.boot", boot.bytes),
+        ("spec.type", vm_type.bytes),
     ];
+    places.extend(firmware.as_ref().map(|firmware| ("spec.firmware", firmware.bytes)));
+    places.extend(cdroms.first().map(|drive| ("spec.cdroms", drive.name.bytes)));
     places.extend(cpu.pins.as_ref().map(|pins| ("spec.cpu.pins", pins.bytes)));
+    let Some(boot) = boot else { return places };
+    places.push(("spec.boot", boot.bytes));
     places.extend(boot.value.kernel.as_ref().map(|kernel| ("spec.boot.kernel", kernel.bytes)));
     places.extend(boot.value.ramdisk.as_ref().map(|ramdisk| ("spec.boot.ramdisk", ramdisk.bytes)));
     places
@@ -105,8 +113,9 @@ fn vcpus(
         );
     }
     let (built, bytes) = max.as_ref().map_or((online.0, vcpus.bytes), |max| (max.value.0, max.bytes));
-    if vm_type == VmType::Pvh && built > MAX_PVH_VCPUS {
-        let message = format!("a PVH guest has at most {MAX_PVH_VCPUS} vCPUs");
+    if vm_type != VmType::Pv && built > MAX_HVM_VCPUS {
+        let which = if vm_type == VmType::Pvh { "a PVH" } else { "an HVM" };
+        let message = format!("{which} guest has at most {MAX_HVM_VCPUS} vCPUs");
         findings.push(
             Finding::error("out-of-range", message).at(scene.at(manifest, bytes)).label(format!("found {built}")),
         );
@@ -219,25 +228,70 @@ fn elsewhere(scene: &Scene<'_>, manifest: &VmManifest, partition: &Spanned<Name>
 fn boot(
     scene: &Scene<'_>,
     manifest: &VmManifest,
-    boot: &Spanned<form::Boot>,
+    boot: Option<&Spanned<form::Boot>>,
     findings: &mut Vec<Finding>,
 ) -> desired::Boot {
-    let form::Boot { kernel, ramdisk, cmdline, grub } = &boot.value;
+    let spec = &manifest.spec;
+    let is_hvm = spec.vm_type.value == VmType::Hvm;
+    let Some(boot) = boot else {
+        if is_hvm {
+            return hvm::order(scene, manifest, None, findings);
+        }
+        if manifest.is_whole {
+            let message = format!("`spec` lacks `boot`, which a VM of type `{}` needs", hvm::word(spec.vm_type.value));
+            let finding = Finding::error("missing-field", message).at(scene.at(manifest, spec.vm_type.bytes));
+            findings.push(finding.help("add `boot` with a `kernel`, or with `grub: true`"));
+        }
+        return desired::Boot::Grub;
+    };
+    let form::Boot { kernel, ramdisk, cmdline, grub, order } = &boot.value;
+    one_of_them(scene, manifest, boot, findings);
+    let too_long =
+        |cmdline: &&Spanned<_>| cmdline_len(cmdline) > MAX_PV_COMMAND_LINE && spec.vm_type.value == VmType::Pv;
+    if let Some(cmdline) = cmdline.as_ref().filter(too_long) {
+        let message = "a PV guest's command line has at most 1023 bytes";
+        let finding = Finding::error("boot", message).at(scene.at(manifest, cmdline.bytes));
+        findings.push(finding.help("shorten it, or take `type: pvh`"));
+    }
+    let use_grub = grub.as_ref().is_some_and(|grub| grub.value);
+    match (kernel, order) {
+        (Some(kernel), _) if !use_grub => desired::Boot::Kernel {
+            kernel: kernel.value.0.clone(),
+            ramdisk: ramdisk.as_ref().map(|ramdisk| ramdisk.value.0.clone()),
+            cmdline: cmdline.as_ref().map(|cmdline| cmdline.value.0.clone()),
+        },
+        (None, Some(order)) if is_hvm => hvm::order(scene, manifest, Some(order), findings),
+        _ => desired::Boot::Grub,
+    }
+}
+
+/// A kernel, or GRUB, or an order of devices; and nothing that belongs to another of them.
+fn one_of_them(scene: &Scene<'_>, manifest: &VmManifest, boot: &Spanned<form::Boot>, findings: &mut Vec<Finding>) {
+    let form::Boot { kernel, ramdisk, cmdline, grub, order } = &boot.value;
+    let is_hvm = manifest.spec.vm_type.value == VmType::Hvm;
     let mut fault = |bytes: Bytes, message: &str, help: &str| {
         findings.push(Finding::error("boot", message).at(scene.at(manifest, bytes)).help(help));
     };
-    let use_grub = grub.as_ref().is_some_and(|grub| grub.value);
     match (kernel, grub) {
+        (_, Some(grub)) if grub.value && is_hvm => {
+            let help = "remove `grub`: the firmware starts the boot loader on its disk; or name a `kernel`";
+            fault(grub.bytes, "GRUB for Xen is for `pv` and `pvh`, and this VM is `hvm`", help);
+        }
         (Some(_), Some(grub)) if grub.value => {
             fault(grub.bytes, "a VM boots a kernel or GRUB, not both", "remove `kernel`, or `grub`");
         }
-        (None, Some(grub)) if !grub.value && manifest.is_whole => {
+        (None, Some(grub)) if !grub.value && manifest.is_whole && order.is_none() => {
             fault(grub.bytes, "this VM boots nothing", "write `grub: true`, or a `kernel`");
         }
-        (None, None) if manifest.is_whole => {
-            fault(boot.bytes, "this VM boots nothing", "give `boot` a `kernel`, or `grub: true`");
+        (None, None) if manifest.is_whole && order.is_none() => {
+            let help = if is_hvm { "a `kernel`, or an `order` of devices" } else { "a `kernel`, or `grub: true`" };
+            fault(boot.bytes, "this VM boots nothing", &format!("give `boot` {help}"));
         }
         _ => {}
+    }
+    if let (Some(_), Some(order)) = (kernel, order) {
+        let help = "remove `order`, or `kernel` with what belongs to it";
+        fault(order.bytes, "a VM boots a kernel or from its devices, not both", help);
     }
     if kernel.is_none() && manifest.is_whole {
         if let Some(ramdisk) = ramdisk {
@@ -255,21 +309,9 @@ fn boot(
             );
         }
     }
+    let use_grub = grub.as_ref().is_some_and(|grub| grub.value) && !is_hvm;
     if use_grub && kernel.is_none() && manifest.spec.disks.is_empty() && manifest.is_whole {
         fault(boot.bytes, "GRUB reads the guest's disks, and this VM has none", "add a disk, or boot a `kernel`");
-    }
-    let too_long =
-        |cmdline: &&Spanned<_>| cmdline_len(cmdline) > MAX_PV_COMMAND_LINE && manifest.spec.vm_type == VmType::Pv;
-    if let Some(cmdline) = cmdline.as_ref().filter(too_long) {
-        fault(cmdline.bytes, "a PV guest's command line has at most 1023 bytes", "shorten it, or take `type: pvh`");
-    }
-    match kernel {
-        Some(kernel) if !use_grub => desired::Boot::Kernel {
-            kernel: kernel.value.0.clone(),
-            ramdisk: ramdisk.as_ref().map(|ramdisk| ramdisk.value.0.clone()),
-            cmdline: cmdline.as_ref().map(|cmdline| cmdline.value.0.clone()),
-        },
-        _ => desired::Boot::Grub,
     }
 }
 

@@ -100,6 +100,8 @@ guests() {
     initramfs "$work/guest" xen-blkfront xen-netfront ext4 > "$work/guest.gz"
     mv "$work/guest.gz" "$root/srv/guests/initrd.gz"
     cp "$work/vmlinux" "$root/srv/guests/vmlinuz"
+    # QEMU, which loads the kernel of an HVM guest, wants it packed.
+    cp "$packed" "$root/srv/guests/bzImage"
 }
 
 dom0() {

@@ -197,6 +197,7 @@ fn config(name: &str, hard: &[&str], more: &str) -> DomainConfig {
             .then(|| NicConfig { mac: "02:00:00:00:00:01".to_owned(), bridge: "none".to_owned(), devid: None })
             .into_iter()
             .collect(),
+        hvm: None,
         memory_reserve_kib: 0,
         stays_paused: false,
     }

@@ -28,6 +28,8 @@ fn deadline(request: &Request) -> Duration {
         Request::DumpDomain { .. } | Request::SaveDomain { .. } | Request::RestoreDomain { .. } => 3600,
         // Hotplug scripts have 40 s each (`LIBXL_HOTPLUG_TIMEOUT`, libxl_internal.h), guests 10 s.
         Request::ShutdownDomain { .. }
+        | Request::PressPowerButton { .. }
+        | Request::SetMedium { .. }
         | Request::AttachDisk { .. }
         | Request::DetachDisk { .. }
         | Request::AttachNic { .. }

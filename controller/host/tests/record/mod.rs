@@ -35,6 +35,7 @@ pub(crate) fn vm(name: &str, weight: u16) -> VmRecord {
             boot: BootConfig::Grub,
             disks: Vec::new(),
             nics: Vec::new(),
+            hvm: None,
             shutdown_timeout_s: 60,
             crash_dumps: 0,
         },

@@ -88,6 +88,7 @@ fn observation() -> Observation {
             memory_free_kib: 1,
             pv: true,
             hvm: true,
+            hvm_parts: None,
             boot_id: uuid::Uuid::nil(),
             dom0: Dom0 { memory_kib: 1, memory_max_kib: Some(1), vcpus: 1, cpu_time_ns: None },
         },

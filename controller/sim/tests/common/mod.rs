@@ -84,6 +84,7 @@ pub fn config(name: &str, placement: Placement) -> DomainConfig {
         boot: BootConfig::Kernel { kernel: "/boot/vmlinuz".to_owned(), ramdisk: None, cmdline: None },
         disks: Vec::new(),
         nics: vec![NicConfig { mac: "02:00:00:00:00:01".to_owned(), bridge: "xenbr0".to_owned(), devid: None }],
+        hvm: None,
         memory_reserve_kib: 0,
         stays_paused: false,
     }

@@ -1,4 +1,4 @@
-//! libxenctrl, for the one thing that libxl cannot tell: all cpupools.
+//! libxenctrl, for what libxl does not tell: all cpupools, and whether an HVM guest has PV drivers.
 //!
 //! `libxl_list_cpupool` ends its list, without an error, at the first cpupool that has no name in xenstore (libxl_cpupool.c), and every
 //! cpupool has none for a moment while it is made, and for good when its maker died then.
@@ -10,6 +10,9 @@ use libxl_sys as sys;
 use protocol::{CpuSet, Failure};
 use std::io;
 use std::ptr::NonNull;
+
+/// `HVM_PARAM_CALLBACK_IRQ` (xen/include/public/hvm/params.h).
+const CALLBACK_IRQ: u32 = 0;
 
 /// A handle of libxenctrl.
 pub(crate) struct Control(NonNull<sys::xc_interface>);
@@ -61,6 +64,15 @@ impl Control {
             pools.push(reading);
             next = poolid + 1;
         }
+    }
+
+    /// Whether the guest of an HVM domain has told Xen how to call its PV drivers.
+    pub(crate) fn has_pv_drivers(&self, domid: u32) -> Result<bool, Failure> {
+        let mut callback = 0;
+        // SAFETY: the handle is open, and the place is valid for the answer.
+        let (rc, errno) =
+            errno_of(|| unsafe { sys::xc_hvm_param_get(self.0.as_ptr(), domid, CALLBACK_IRQ, &raw mut callback) });
+        if rc == 0 { Ok(callback != 0) } else { Err(failure("xc_hvm_param_get", rc, errno, &[])) }
     }
 
     /// Bytes in a map of all pCPUs.

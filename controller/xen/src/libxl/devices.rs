@@ -79,6 +79,13 @@ impl Device<sys::libxl_device_disk> {
         libxl.call("libxl_device_disk_add", |ctx| unsafe { sys::libxl_device_disk_add(ctx, domid, disk, null()) })
     }
 
+    /// Puts it, as a medium, into the CD-ROM drive of its name; an empty one ejects. QEMU is told by QMP.
+    pub(crate) fn insert(&mut self, libxl: &Libxl, domid: u32) -> Result<(), Failure> {
+        let disk = &raw mut *self.inner;
+        // SAFETY: as in `add`.
+        libxl.call("libxl_cdrom_insert", |ctx| unsafe { sys::libxl_cdrom_insert(ctx, domid, disk, null()) })
+    }
+
     /// Takes it away when the guest has let go of it, which it has 10 s for.
     pub(crate) fn safe_remove(&mut self, libxl: &Libxl, domid: u32) -> Result<(), Failure> {
         let disk = &raw mut *self.inner;

@@ -136,6 +136,13 @@ impl Libxl {
         })
     }
 
+    /// Presses the ACPI power button of an HVM domain.
+    pub(crate) fn press_power_button(&self, domid: u32) -> Result<(), Failure> {
+        let (trigger, vcpu) = (sys::libxl_trigger::LIBXL_TRIGGER_POWER, 0);
+        // SAFETY: the context is open; a null how: synchronous.
+        self.call("libxl_send_trigger", |ctx| unsafe { sys::libxl_send_trigger(ctx, domid, trigger, vcpu, null()) })
+    }
+
     /// Gives a domain another name, whatever it had.
     pub(crate) fn domain_rename(&self, domid: u32, name: &CStr) -> Result<(), Failure> {
         // SAFETY: the context is open, the new name NUL-terminated; a null old name: any.

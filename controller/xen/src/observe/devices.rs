@@ -1,7 +1,7 @@
 //! Disks and NICs, from their backends in dom0's xenstore: so also those of domains that pinfold did not make.
 
 use crate::libxl::Store;
-use protocol::{DeviceState, DomainDisk, DomainNic, Failure};
+use protocol::{Cdrom, DeviceState, DomainDisk, DomainNic, Failure};
 use std::collections::BTreeSet;
 
 /// Where dom0's backends stand.
@@ -35,19 +35,29 @@ impl Backends {
         Ok(backends)
     }
 
-    /// The disks of a domain, in the order of their device numbers.
-    pub(super) fn disks(&self, store: &Store, domid: u32, is_ours: bool) -> Result<Vec<DomainDisk>, Failure> {
+    /// The disks of a domain, in the order of their device numbers, and with `drives` its CD-ROM drives apart from them.
+    pub(super) fn disks(
+        &self,
+        store: &Store,
+        domid: u32,
+        is_ours: bool,
+        mut drives: Option<&mut Vec<Cdrom>>,
+    ) -> Result<Vec<DomainDisk>, Failure> {
         let mut disks = Vec::new();
         for (kind, _) in self.disks.iter().filter(|(_, domids)| domids.contains(&domid)) {
             let folder = format!("{BACKENDS}/{kind}/{domid}");
             for device in store.names(&folder)? {
                 let node = |name: &str| store.read(&format!("{folder}/{device}/{name}"));
-                // An empty CD drive has no `params`; a backend that is being removed may have lost any of them.
-                let Some(path) = node("params")?.map(|params| path_of(&params).to_owned()) else { continue };
-                if path.is_empty() {
+                let path = node("params")?.map(|params| path_of(&params).to_owned()).filter(|path| !is_nothing(path));
+                let target = node("dev")?.unwrap_or_else(|| device.clone());
+                if let Some(drives) = &mut drives
+                    && node("device-type")?.as_deref() == Some("cdrom")
+                {
+                    drives.push(Cdrom { target, medium: path });
                     continue;
                 }
-                let target = node("dev")?.unwrap_or_else(|| device.clone());
+                // An empty CD drive names no file; a backend that is being removed may have lost any of its nodes.
+                let Some(path) = path else { continue };
                 let read_only = node("mode")?.is_some_and(|mode| mode == "r");
                 let state = if is_ours { state(&node)? } else { DeviceState::Attached };
                 disks.push(DomainDisk { target, path, read_only, state });
@@ -95,6 +105,11 @@ fn numbers(names: &[String]) -> impl Iterator<Item = u32> + '_ {
 /// The file behind a backend's `params`: `/dev/vg/a`, but `aio:/srv/a.qcow2` for one that QEMU serves.
 fn path_of(params: &str) -> &str {
     if params.starts_with('/') { params } else { params.find('/').map_or(params, |start| &params[start..]) }
+}
+
+/// What QEMU's `params` are without a file behind the format: `aio:`.
+fn is_nothing(path: &str) -> bool {
+    path.is_empty() || path.ends_with(':')
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use crate::monitor;
 use crate::xen::Xen;
 use libxl_sys as sys;
 use protocol::{
-    Domain, DomainKind, DomainMemory, DomainState, Failure, FailureKind, Mark, Reading, ShutdownReason, Stored,
-    Toolstack, Vcpu,
+    Domain, DomainHvm, DomainKind, DomainMemory, DomainState, Failure, FailureKind, Mark, Reading, ShutdownReason,
+    Stored, Toolstack, Vcpu,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -72,6 +72,14 @@ fn domain(
         Some(_) => (vcpus_asked(store, &home)?, console(store, &home, kind)?),
         None => (None, None),
     };
+    let mut hvm = match (mark, kind) {
+        (Some(_), Some(DomainKind::Hvm)) => hvm(xen, &home, info)?,
+        _ => None,
+    };
+    let disks = backends.disks(store, domid, mark.is_some(), hvm.as_mut().map(|hvm| &mut hvm.cdroms))?;
+    // libxl keeps the graphics card's memory out of what it asks for (`libxl_set_memory_target`, libxl_mem.c), and not out of what is asked of it.
+    let video_kib = if kind == Some(DomainKind::Hvm) { kib("videoram")?.unwrap_or(0) } else { 0 };
+    let target_kib = kib("target")?.map(|target| target.saturating_add(video_kib));
     Ok(Domain {
         domid,
         uuid: uuid_of(info.uuid),
@@ -89,24 +97,33 @@ fn domain(
             Err(failure) => Reading::unknown("VcpusUnreadable", failure.to_string()),
         },
         vcpus_asked,
-        memory: DomainMemory {
-            current_kib: info.current_memkb,
-            target_kib: kib("target")?,
-            static_max_kib: kib("static-max")?,
-        },
+        memory: DomainMemory { current_kib: info.current_memkb, target_kib, static_max_kib: kib("static-max")? },
         sched: match xen.libxl.sched(domid) {
             Ok(sched) => Reading::Known(sched),
             Err(failure) => Reading::unknown("SchedUnreadable", failure.to_string()),
         },
         mark,
         ready,
-        disks: backends.disks(store, domid, mark.is_some())?,
+        disks,
         nics: backends.nics(store, domid, mark.is_some())?,
+        hvm,
         cpu_time_ns: info.cpu_time,
         console,
         stored: stored.map(Box::new),
         toolstack,
     })
+}
+
+/// What only HVM has. One that ends while it is asked has none.
+fn hvm(xen: &Xen, home: &str, info: &sys::libxl_dominfo) -> Result<Option<DomainHvm>, Failure> {
+    let pv_drivers = match xen.control.has_pv_drivers(info.domid) {
+        Ok(pv_drivers) => pv_drivers,
+        Err(failure) if failure.kind == FailureKind::Stale || info.dying => return Ok(None),
+        Err(failure) => return Err(failure),
+    };
+    // QEMU's own word for where it listens; libxl asks it when it has started it (libxl_dm.c, `device_model_postconfig_vnc`).
+    let vnc = xen.store.read(&format!("{home}/console/vnc-listen"))?.filter(|listen| listen.starts_with('/'));
+    Ok(Some(DomainHvm { pv_drivers, cdroms: Vec::new(), vnc }))
 }
 
 /// Where its text console is, as `libxl_primary_console_get_tty` looks for it. Read every time: xenconsoled, started again, puts all

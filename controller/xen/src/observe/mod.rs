@@ -12,8 +12,9 @@ pub(crate) use stored::is_libvirts;
 
 use crate::libxl::{List, Physinfo};
 use crate::xen::Xen;
-use protocol::{CpuSet, Cpupool, Dom0, Failure, FailureKind, Hypervisor, Observation, Pcpu, Reading};
+use protocol::{CpuSet, Cpupool, Dom0, Failure, FailureKind, HvmParts, Hypervisor, Observation, Pcpu, Reading};
 use std::fs;
+use std::path::Path;
 use uuid::Uuid;
 
 /// Everything, at one moment.
@@ -39,6 +40,7 @@ pub(crate) fn observe(xen: &Xen) -> Result<Observation, Failure> {
         memory_free_kib: free_memory_kib(&physinfo),
         pv: physinfo.cap_pv,
         hvm: physinfo.cap_hvm,
+        hvm_parts: Some(hvm_parts()),
         boot_id: boot_id()?,
         dom0: dom0(xen)?,
     };
@@ -113,6 +115,16 @@ fn dom0(xen: &Xen) -> Result<Dom0, Failure> {
 
 /// `max_pages` of a dom0 without a limit is `UINT_MAX` (construct_dom0), here in KiB.
 const UNLIMITED_KIB: u64 = u32::MAX as u64 * 4;
+
+/// What dom0 has for HVM guests. libxl looks where it was built to look, and tells nobody: these are the places of Debian's libxl.
+fn hvm_parts() -> HvmParts {
+    let there = |path: &str| Path::new(path).is_file();
+    HvmParts {
+        device_model: there("/usr/libexec/xen-qemu-system-i386"),
+        bios: there("/usr/share/seabios/bios-256k.bin"),
+        uefi: there("/usr/share/ovmf/OVMF.fd"),
+    }
+}
 
 /// Which boot of dom0's kernel this is.
 fn boot_id() -> Result<Uuid, Failure> {
