@@ -2,7 +2,7 @@
 //!
 //! Never a reason to refuse a commit, because acceptance depends on git alone. `validate --inventory` shows these findings; on the host itself they are conditions.
 
-use crate::desired::{Boot, Desired, Vm};
+use crate::desired::{Boot, Desired, Firmware, Vm};
 use crate::finding::{Finding, Kind, Sources};
 use crate::units::{Core, Cores, Name, Size};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +18,21 @@ pub struct HostFacts {
     pub memory: Option<Size>,
     /// Bridges in dom0.
     pub bridges: Option<BTreeSet<String>>,
+    /// What dom0 has for HVM guests.
+    pub hvm: Option<HvmFacts>,
     /// Files and devices of dom0 that somebody looked for.
     pub paths: BTreeMap<String, PathFact>,
+}
+
+/// What dom0 has for HVM guests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HvmFacts {
+    /// QEMU built for Xen.
+    pub device_model: bool,
+    /// `SeaBIOS`.
+    pub bios: bool,
+    /// OVMF.
+    pub uefi: bool,
 }
 
 /// What is at a path.
@@ -67,7 +80,11 @@ pub fn check(desired: &Desired, sources: &Sources, facts: &HostFacts) -> Vec<Fin
     }
     let vms: Vec<&Vm> = desired.vms.values().filter(|vm| vm.host == facts.host).collect();
     for vm in &vms {
-        let found = cores_of(desired, vm, facts).into_iter().chain(bridges(desired, vm, facts)).chain(files(vm, facts));
+        let found = cores_of(desired, vm, facts)
+            .into_iter()
+            .chain(bridges(desired, vm, facts))
+            .chain(files(vm, facts))
+            .chain(hvm(vm, facts));
         findings.extend(found.map(|(field, finding)| at(Kind::VirtualMachine, &vm.name, field, finding)));
     }
     findings.extend(memory(&vms, facts));
@@ -168,6 +185,24 @@ fn files(vm: &Vm, facts: &HostFacts) -> Vec<Found> {
         Some((field, Finding::error(code, format!("{what}, the {noun} of VM `{}`", vm.name))))
     };
     wanted.into_iter().filter_map(finding).collect()
+}
+
+/// What an HVM guest is made of, and dom0 lacks.
+fn hvm(vm: &Vm, facts: &HostFacts) -> Vec<Found> {
+    let (Some(hvm), Some(HvmFacts { device_model, bios, uefi })) = (&vm.hvm, facts.hvm) else { return Vec::new() };
+    let firmware = match hvm.firmware {
+        Firmware::Bios => (bios, "SeaBIOS", "seabios"),
+        Firmware::Uefi => (uefi, "OVMF", "ovmf"),
+    };
+    let parts = [(device_model, "QEMU for Xen", "qemu-system-xen"), firmware];
+    let finding = |(_, what, package): (bool, &str, &str)| {
+        let message = format!("host `{}` has no {what}, which VM `{}` of type `hvm` needs", facts.host, vm.name);
+        (
+            "spec.type",
+            Finding::error("absent-hvm-part", message).help(format!("install Debian's package `{package}` there")),
+        )
+    };
+    parts.into_iter().filter(|(is_there, ..)| !is_there).map(finding).collect()
 }
 
 /// Whether the VMs that should run fit together.

@@ -65,6 +65,8 @@ impl Player {
             has_xenstore: true,
             has_killed: false,
         };
+        // QEMU's NICs need it, and the lab's udev does not load what a device file stands for.
+        player.run("modprobe tun")?;
         events::make_real(&mut player, &host)?;
         Ok(player)
     }

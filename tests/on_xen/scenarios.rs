@@ -32,6 +32,7 @@ plays!(
     guests_end_while_nobody_looks,
     host_reboot,
     hot_plug,
+    hvm,
     missing_things,
     modes,
     moved_by_hand,

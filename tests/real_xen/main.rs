@@ -6,6 +6,7 @@
 
 mod failures;
 mod host;
+mod hvm;
 mod kills;
 mod life;
 mod memory;

@@ -2,7 +2,7 @@
 
 use crate::host::{Host, create, guest};
 use anyhow::{Result, ensure};
-use protocol::{DomainConfig, DomainKind, MemoryNeed};
+use protocol::{DomainConfig, DomainKind, Firmware, HvmConfig, MemoryNeed};
 
 /// vCPUs, MiB at start, MiB that the domain is built for.
 const SIZES: [(u32, u64, u64); 6] =
@@ -42,5 +42,7 @@ fn sized(kind: DomainKind, vcpus: u32, memory_mib: u64, max_mib: u64) -> DomainC
     config.placement.hard = (0..vcpus).map(|_| "0-9".parse().unwrap()).collect();
     config.memory_kib = memory_mib * 1024;
     config.memory_max_kib = max_mib * 1024;
+    config.hvm =
+        (kind == DomainKind::Hvm).then(|| HvmConfig { firmware: Firmware::Bios, vnc: true, cdroms: Vec::new() });
     config
 }

@@ -1,7 +1,7 @@
 //! What a host looks like at the end of a scenario, in words that do not depend on how often anything was tried. Made of an observation, so
 //! that the simulator and real Xen are told by the same lines. Included by both who play scenarios.
 
-use protocol::{CpuSet, Cpupool, Domain, DomainDisk, DomainNic, DomainState, Observation, Reading};
+use protocol::{Cdrom, CpuSet, Cpupool, Domain, DomainDisk, DomainNic, DomainState, Observation, Reading};
 use std::fmt::Write;
 
 /// `records` and `trash` are the names in the storage's `by-name` and `trash`.
@@ -75,6 +75,13 @@ fn describe(domain: &Domain, pools: &[Cpupool], pcpus: &CpuSet) -> String {
     for DomainDisk { target, path, read_only, state } in &domain.disks {
         let access = if *read_only { "read-only" } else { "read-write" };
         let _ = write!(text, "\n        disk {target} {path} {access} {state:?}");
+    }
+    for Cdrom { target, medium } in domain.hvm.iter().flat_map(|hvm| &hvm.cdroms) {
+        let _ = write!(text, "\n        CD-ROM {target} {}", medium.as_deref().unwrap_or("empty"));
+    }
+    if let Some(hvm) = &domain.hvm {
+        let screen = hvm.vnc.as_deref().unwrap_or("none");
+        let _ = write!(text, "\n        screen {screen}, PV drivers {}", hvm.pv_drivers);
     }
     for DomainNic { devid, mac, bridge, state } in &domain.nics {
         let _ = write!(text, "\n        NIC {devid} {mac} on {} {state:?}", bridge.as_deref().unwrap_or("?"));

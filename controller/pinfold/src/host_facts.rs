@@ -3,8 +3,8 @@
 use host::Interest;
 use planner::Observed;
 use planner::observed::{Dom0Facts, FileFact};
-use protocol::Hypervisor;
-use schema::against::{HostFacts, PathFact};
+use protocol::{HvmParts, Hypervisor};
+use schema::against::{HostFacts, HvmFacts, PathFact};
 use schema::desired::Desired;
 use schema::units::{Core, Size};
 use std::collections::BTreeMap;
@@ -18,8 +18,15 @@ pub fn host_facts(observed: &Observed, desired: &Desired) -> HostFacts {
         cores: hypervisor.map(cores),
         memory: hypervisor.map(|hypervisor| memory(hypervisor, observed.dom0.memory_reserve_kib)),
         bridges: Some(observed.dom0.bridges.clone()),
+        hvm: hypervisor.and_then(hvm),
         paths: paths(&observed.dom0, desired),
     }
+}
+
+/// What dom0 has for HVM guests.
+fn hvm(hypervisor: &Hypervisor) -> Option<HvmFacts> {
+    let HvmParts { device_model, bios, uefi } = hypervisor.hvm_parts?;
+    Some(HvmFacts { device_model, bios, uefi })
 }
 
 /// What was looked at, and what is known not to be there because the listing is complete.

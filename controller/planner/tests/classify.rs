@@ -4,10 +4,15 @@
 use insta::assert_snapshot;
 use planner::Effect;
 use planner::classify::{FieldChange, Group, all_new, compare, with_group};
-use planner::config::{Disk, Nic, Power, Restart, VmConfig};
-use protocol::{BootConfig, DomainKind, Sched};
+use planner::config::{Disk, Drive, Hvm, Nic, Power, Restart, VmConfig};
+use protocol::{BootConfig, DomainKind, Firmware, Sched};
 use std::collections::BTreeSet;
 
+fn drive(name: &str, target: &str, medium: Option<&str>) -> Drive {
+    Drive { name: name.parse().unwrap(), target: target.to_owned(), medium: medium.map(str::to_owned) }
+}
+
+/// Also what only another kind of guest has: the table is of all fields.
 fn config() -> VmConfig {
     let disk =
         Disk { name: "root".parse().unwrap(), target: "xvda".to_owned(), path: "/srv/a".to_owned(), read_only: false };
@@ -32,7 +37,7 @@ fn config() -> VmConfig {
         boot: BootConfig::Kernel { kernel: "/k".to_owned(), ramdisk: None, cmdline: None },
         disks: vec![disk],
         nics: vec![nic],
-        hvm: None,
+        hvm: Some(Hvm { firmware: Firmware::Bios, vnc: false, cdroms: vec![drive("cd", "hdc", Some("/srv/a.iso"))] }),
         shutdown_timeout_s: 60,
         crash_dumps: 0,
     }
@@ -59,7 +64,11 @@ fn other() -> VmConfig {
         boot: BootConfig::Grub,
         disks: vec![disk, more],
         nics: Vec::new(),
-        hvm: None,
+        hvm: Some(Hvm {
+            firmware: Firmware::Uefi,
+            vnc: true,
+            cdroms: vec![drive("more", "hdc", Some("/srv/c.iso")), drive("cd", "hdd", Some("/srv/b.iso"))],
+        }),
         shutdown_timeout_s: 90,
         crash_dumps: 2,
     }
@@ -98,6 +107,12 @@ fn every_field_has_its_effect() {
     Live     Disks      spec.disks[data].target:  -> xvdc
     Live     Disks      spec.disks[data].path:  -> /srv/c
     Live     Disks      spec.disks[data].readOnly:  -> false
+    Restart  Built      spec.firmware: bios -> uefi
+    Restart  Built      spec.vnc:  -> true
+    Restart  Built      spec.cdroms[more].target:  -> hdc
+    Restart  Built      spec.cdroms[more].medium:  -> /srv/c.iso
+    Restart  Built      spec.cdroms[cd].target: hdc -> hdd
+    Live     Media      spec.cdroms[cd].medium: /srv/a.iso -> /srv/b.iso
     Restart  Built      spec.boot.kernel: /k -> 
     Live     Nics       spec.nics[lan0].device: 0 -> 
     Live     Nics       spec.nics[lan0].mac: 00:16:3e:00:00:01 -> 
@@ -120,6 +135,7 @@ fn what_takes_a_restart_is_built_and_what_is_live_is_not() {
             | Group::Vcpus
             | Group::Disks
             | Group::Nics
+            | Group::Media
             | Group::Policy => Effect::Live,
         };
         assert_eq!(effect, expected, "{}", change.field);
@@ -137,6 +153,7 @@ const NO_CONFIGURATION: [&str; 9] = [
     "spec.mode",
     "spec.disks.name",
     "spec.nics.name",
+    "spec.cdroms.name",
 ];
 
 #[test]
@@ -147,7 +164,7 @@ fn every_field_of_the_language_is_classified() {
     };
     let mut classified: BTreeSet<String> =
         compare(&config(), &other()).iter().map(|field| plain(&field.change.field)).collect();
-    classified.extend(["spec.boot.ramdisk", "spec.boot.cmdline"].map(str::to_owned));
+    classified.extend(["spec.boot.ramdisk", "spec.boot.cmdline", "spec.boot.order"].map(str::to_owned));
     classified.extend(NO_CONFIGURATION.map(str::to_owned));
     for (_, path, _) in schema::effect::all().into_iter().filter(|(kind, ..)| *kind == schema::Kind::VirtualMachine) {
         let path =
@@ -166,6 +183,7 @@ fn the_groups_together_are_the_whole_configuration() {
         Group::Vcpus,
         Group::Disks,
         Group::Nics,
+        Group::Media,
         Group::Built,
         Group::Policy,
     ];

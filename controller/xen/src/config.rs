@@ -3,6 +3,7 @@
 //! Pure. libxl ignores members that it does not know and leaves members with their default value out of what it prints, so nothing here
 //! is written with libxl's own default: [`not_understood`] may then demand every member back.
 
+use crate::device_model::BLANK;
 use protocol::{
     BootConfig, BootDevice, Cdrom, CpuSet, DiskConfig, DomainConfig, DomainKind, Firmware, HvmConfig, NicConfig,
     vnc_socket,
@@ -81,7 +82,10 @@ pub(crate) fn to_libxl(config: &DomainConfig, poolid: u32) -> Value {
         }
         BootConfig::Grub => b_info["kernel"] = if *kind == DomainKind::Pv { GRUB_PV } else { GRUB_PVH }.into(),
     }
-    let drives = hvm.iter().flat_map(|hvm| &hvm.cdroms).map(cdrom_json);
+    let drives = hvm.iter().flat_map(|hvm| &hvm.cdroms).map(|Cdrom { target, medium }| {
+        let medium = medium.clone().unwrap_or_else(|| BLANK.to_owned());
+        cdrom_json(&Cdrom { target: target.clone(), medium: Some(medium) })
+    });
     let disks: Vec<Value> = disks.iter().map(disk_json).chain(drives).collect();
     let nics: Vec<Value> =
         nics.iter().zip(0_u32..).map(|(nic, place)| nic_json(nic, nic.devid.unwrap_or(place))).collect();
@@ -296,12 +300,17 @@ mod tests {
         let json = to_libxl(&config, 0);
         insta::assert_snapshot!(
             format!("{}\n{}", json["b_info"]["type.hvm"], lines(&json!({"disks": json["disks"]}))),
-            @""
+            @r#"
+            {"bios":"ovmf","boot":"dcn","serial":"pty","vga":{"kind":"std"},"vnc":{"enable":"True","findunused":"False","listen":"unix:/run/pinfold/vnc/00000000-0000-0000-0000-000000000002"}}
+            disks {"backend":"phy","format":"raw","pdev_path":"/srv/hda.img","readwrite":1,"vdev":"hda"}
+            disks {"backend":"qdisk","format":"raw","is_cdrom":1,"pdev_path":"/srv/a.iso","removable":1,"vdev":"hdc"}
+            disks {"backend":"qdisk","format":"raw","is_cdrom":1,"pdev_path":"/run/pinfold/blank.iso","removable":1,"vdev":"hdd"}
+            "#
         );
         config.hvm = Some(HvmConfig { firmware: Firmware::Bios, vnc: false, cdroms: Vec::new() });
         config.boot = BootConfig::Kernel { kernel: "/boot/vmlinuz".to_owned(), ramdisk: None, cmdline: None };
         let json = to_libxl(&config, 0);
-        insta::assert_snapshot!(format!("{} {}", json["b_info"]["type.hvm"], json["b_info"]["kernel"]), @"");
+        insta::assert_snapshot!(format!("{} {}", json["b_info"]["type.hvm"], json["b_info"]["kernel"]), @r#"{"bios":"seabios","serial":"pty","vga":{"kind":"std"},"vnc":{"enable":"False"}} "/boot/vmlinuz""#);
     }
 
     #[test]

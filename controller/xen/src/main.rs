@@ -12,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod config;
+mod device_model;
 mod dump;
 mod hello;
 mod image;
@@ -21,7 +22,6 @@ mod monitor;
 mod observe;
 mod order;
 mod serve;
-mod vnc;
 mod xen;
 
 use serde::Serialize;

@@ -1,13 +1,13 @@
 //! Xen through libxl, as operations see it.
 
 use crate::config::{cdrom_json, disk_json, nic_json, not_understood, to_libxl};
+use crate::device_model;
 use crate::dump::Dumps;
 use crate::image::Images;
 use crate::libxl::{
     Bitmap, Control, Device, DomainConfig as LibxlConfig, Libxl, List, Physinfo, Store, c_text, create_cpupool, domain,
     suspend,
 };
-use crate::vnc;
 use crate::{monitor, observe};
 use operation::Hypervisor;
 use protocol::{
@@ -36,6 +36,27 @@ impl Xen {
         let libxl = Libxl::open()?;
         let (images, dumps) = (Images::below(storage), Dumps::below(storage));
         Ok(Self { control: Control::open(&libxl)?, store, libxl, images, dumps, origins: RefCell::default() })
+    }
+
+    /// Puts a medium into a drive, or ejects what is in it.
+    fn insert(&self, domid: u32, cdrom: &Cdrom) -> Result<(), Failure> {
+        let written = cdrom_json(cdrom);
+        let mut device = Device::disk(&self.libxl, &written.to_string())?;
+        check_understood("libxl_device_disk_to_json", &written, &device.understood(&self.libxl)?)?;
+        device.insert(&self.libxl, domid)
+    }
+
+    /// Ejects the blank media that the empty drives of a domain began with. It has not run yet, and goes when that fails.
+    fn empty_drives(&self, config: &DomainConfig, domid: u32) -> Result<u32, Failure> {
+        let drives = config.hvm.iter().flat_map(|hvm| &hvm.cdroms).filter(|drive| drive.medium.is_none());
+        for drive in drives {
+            if let Err(failure) = self.insert(domid, drive) {
+                // The first failure is the one to tell; a domain that stays is not `ready`, and is cleared away as wreckage.
+                let _ = self.libxl.domain_destroy(domid);
+                return Err(failure);
+            }
+        }
+        Ok(domid)
     }
 
     /// A configuration that libxl has understood whole.
@@ -124,8 +145,9 @@ impl Hypervisor for Xen {
     }
 
     fn create_domain(&mut self, config: &DomainConfig, poolid: u32) -> Result<u32, Failure> {
-        vnc::prepare(config)?;
-        domain::create(&self.libxl, self.libxl_config(config, poolid)?)
+        device_model::prepare(config)?;
+        let domid = domain::create(&self.libxl, self.libxl_config(config, poolid)?)?;
+        self.empty_drives(config, domid)
     }
 
     fn destroy_domain(&mut self, domid: u32) -> Result<(), Failure> {
@@ -187,9 +209,10 @@ impl Hypervisor for Xen {
     }
 
     fn restore_domain(&mut self, config: &DomainConfig, poolid: u32, image: ImageRef) -> Result<u32, Failure> {
-        vnc::prepare(config)?;
+        device_model::prepare(config)?;
         let memory = self.images.open(image)?;
-        suspend::restore(&self.libxl, self.libxl_config(config, poolid)?, &memory)
+        let domid = suspend::restore(&self.libxl, self.libxl_config(config, poolid)?, &memory)?;
+        self.empty_drives(config, domid)
     }
 
     fn use_image(&mut self, image: ImageRef, by: Uuid) -> Result<(), Failure> {
@@ -239,10 +262,7 @@ impl Hypervisor for Xen {
     }
 
     fn set_medium(&mut self, domid: u32, cdrom: &Cdrom) -> Result<(), Failure> {
-        let written = cdrom_json(cdrom);
-        let mut device = Device::disk(&self.libxl, &written.to_string())?;
-        check_understood("libxl_device_disk_to_json", &written, &device.understood(&self.libxl)?)?;
-        device.insert(&self.libxl, domid)
+        self.insert(domid, cdrom)
     }
 
     fn attach_nic(&mut self, domid: u32, nic: &NicConfig) -> Result<(), Failure> {

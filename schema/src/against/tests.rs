@@ -1,6 +1,6 @@
 //! Judging a configuration against a host, case by case.
 
-use super::{HostFacts, PathFact, check};
+use super::{HostFacts, HvmFacts, PathFact, check};
 use crate::render;
 use crate::tree::{Content, SourceFile, Tree};
 use crate::units::{Core, Size};
@@ -51,8 +51,12 @@ spec:
 ";
 
 fn report(facts: &HostFacts) -> String {
+    report_of(TEXT, facts)
+}
+
+fn report_of(text: &str, facts: &HostFacts) -> String {
     let tree = Tree {
-        files: vec![SourceFile { path: "all.yaml".to_owned(), content: Content::Text(TEXT.as_bytes().to_vec()) }],
+        files: vec![SourceFile { path: "all.yaml".to_owned(), content: Content::Text(text.as_bytes().to_vec()) }],
         ignore: None,
     };
     let reading = crate::read(&tree);
@@ -60,7 +64,7 @@ fn report(facts: &HostFacts) -> String {
 }
 
 fn nothing_known() -> HostFacts {
-    HostFacts { host: "xen1".parse().unwrap(), cores: None, memory: None, bridges: None, paths: [].into() }
+    HostFacts { host: "xen1".parse().unwrap(), cores: None, memory: None, bridges: None, hvm: None, paths: [].into() }
 }
 
 #[test]
@@ -80,6 +84,7 @@ fn everything_is_missing() {
         cores: Some(cores),
         memory: Some(Size::from_mib(2048)),
         bridges: Some(["xenbr1".to_owned()].into()),
+        hvm: Some(HvmFacts { device_model: false, bios: true, uefi: false }),
         paths: paths.map(|(path, fact)| (path.to_owned(), fact)).into(),
         ..nothing_known()
     };
@@ -149,4 +154,21 @@ fn another_host() {
      |
      = help: did you mean `xen1`?
     "#);
+}
+
+#[test]
+fn what_hvm_guests_are_made_of() {
+    let vm = |name: &str, firmware: &str| {
+        format!(
+            "---\napiVersion: pinfold.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: {name}}}\nspec:\n  host: xen1\n  type: hvm\n  \
+             firmware: {firmware}\n  vcpus: 1\n  memory: 1Gi\n  boot: {{order: [cdrom]}}\n  cdroms: [{{name: cd, target: hdc, medium: /srv/none.iso}}]\n"
+        )
+    };
+    let text = TEXT.to_owned() + &vm("old", "bios") + &vm("new", "uefi");
+    let facts = HostFacts {
+        hvm: Some(HvmFacts { device_model: true, bios: true, uefi: false }),
+        paths: [("/srv/none.iso".to_owned(), PathFact::Missing)].into(),
+        ..nothing_known()
+    };
+    insta::assert_snapshot!(report_of(&text, &facts), @"");
 }

@@ -46,6 +46,8 @@ pub struct ConfigFacts {
 pub struct XenFacts {
     /// Whether HVM and PVH guests can be built.
     pub hvm: bool,
+    /// VMs of this host are HVM, and dom0 has no QEMU for them.
+    pub lacks_qemu: bool,
     /// pCPUs that Xen uses.
     pub pcpus: usize,
     /// dom0's vCPUs.
@@ -110,6 +112,13 @@ fn dom0(config: &Config) -> Dom0Health {
     dom0
 }
 
+/// Whether a VM is of type `hvm`, as the records say.
+fn has_hvm(config: &Config) -> bool {
+    let records = store(config).records();
+    let vms = records.known().into_iter().flat_map(|records| records.vms.values()).filter_map(Reading::known);
+    vms.into_iter().any(|record| record.wanted.hvm.is_some())
+}
+
 fn store(config: &Config) -> Arc<Store> {
     let place = Place { host: config.host.clone(), state: config.state.clone(), storage: config.storage() };
     Arc::new(Store::open(place, Arc::new(RealDisk)))
@@ -126,6 +135,7 @@ fn xen(config: &Config) -> Reading<XenFacts> {
         Reading::Unknown(cause) => Reading::Unknown(cause),
         Reading::Known(observed) => Reading::Known(XenFacts {
             hvm: observed.hypervisor.hvm,
+            lacks_qemu: observed.hypervisor.hvm_parts.is_some_and(|parts| !parts.device_model) && has_hvm(config),
             pcpus: observed.hypervisor.pcpus.iter().filter(|pcpu| pcpu.online).count(),
             dom0_vcpus: observed.hypervisor.dom0.vcpus,
             dom0_kib: observed.hypervisor.dom0.memory_kib,

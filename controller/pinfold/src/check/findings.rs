@@ -91,6 +91,14 @@ fn hosts(xen: &XenFacts, found: &mut Vec<Finding>) {
             fix: "switch VT-x or AMD-V on in the machine's firmware".to_owned(),
         });
     }
+    if xen.lacks_qemu {
+        found.push(Finding {
+            reason: "NoDeviceModel",
+            what: "dom0 has no QEMU for Xen".to_owned(),
+            why: "VMs of type hvm cannot start".to_owned(),
+            fix: "apt-get install qemu-system-xen ovmf".to_owned(),
+        });
+    }
     if !xen.dom0_is_limited {
         found.push(Finding {
             reason: "Dom0OwnsMemory",

@@ -34,7 +34,14 @@ fn good() -> Facts {
             mounts: vec![mount("/", "ext4"), mount("/srv", "xfs")],
             ..Dom0Health::default()
         },
-        xen: Reading::Known(XenFacts { hvm: true, pcpus: 16, dom0_vcpus: 4, dom0_kib: 2 << 20, dom0_is_limited: true }),
+        xen: Reading::Known(XenFacts {
+            hvm: true,
+            lacks_qemu: false,
+            pcpus: 16,
+            dom0_vcpus: 4,
+            dom0_kib: 2 << 20,
+            dom0_is_limited: true,
+        }),
     }
 }
 
@@ -71,8 +78,14 @@ fn a_laptop_is_told_the_most_important_first() {
 fn a_host_with_everything_wrong_is_told_everything() {
     let mut facts = good();
     facts.now = "1970-01-01T00:10:00Z".parse().unwrap();
-    facts.xen =
-        Reading::Known(XenFacts { hvm: false, pcpus: 16, dom0_vcpus: 16, dom0_kib: 32 << 20, dom0_is_limited: false });
+    facts.xen = Reading::Known(XenFacts {
+        hvm: false,
+        lacks_qemu: true,
+        pcpus: 16,
+        dom0_vcpus: 16,
+        dom0_kib: 32 << 20,
+        dom0_is_limited: false,
+    });
     facts.config = Ok(ConfigFacts {
         state: "/var/lib/pinfold".into(),
         storage: "/srv/pinfold".into(),
@@ -111,6 +124,10 @@ fn a_host_with_everything_wrong_is_told_everything() {
     NoHardwareVirtualisation: Xen can build PV guests only
       why: VMs of type pvh and hvm cannot start
       fix: switch VT-x or AMD-V on in the machine's firmware
+
+    NoDeviceModel: dom0 has no QEMU for Xen
+      why: VMs of type hvm cannot start
+      fix: apt-get install qemu-system-xen ovmf
 
     Dom0OwnsMemory: dom0 has 32768 MiB and no limit
       why: guests take their memory from what dom0 does not have

@@ -121,8 +121,9 @@ fn hvm(xen: &Xen, home: &str, info: &sys::libxl_dominfo) -> Result<Option<Domain
         Err(failure) if failure.kind == FailureKind::Stale || info.dying => return Ok(None),
         Err(failure) => return Err(failure),
     };
-    // QEMU's own word for where it listens; libxl asks it when it has started it (libxl_dm.c, `device_model_postconfig_vnc`).
-    let vnc = xen.store.read(&format!("{home}/console/vnc-listen"))?.filter(|listen| listen.starts_with('/'));
+    // QEMU's own word for where it listens, which libxl asks it for when it has started it (libxl_dm.c, `device_model_postconfig_vnc`). Of a
+    // Unix socket QEMU says that its path is the port.
+    let vnc = xen.store.read(&format!("{home}/console/vnc-port"))?.filter(|port| port.starts_with('/'));
     Ok(Some(DomainHvm { pv_drivers, cdroms: Vec::new(), vnc }))
 }
 
