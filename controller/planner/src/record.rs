@@ -1,5 +1,6 @@
 //! What must outlive a pass: the records that are fsynced before the effect they guard, and read back as part of the observation.
 
+pub use crate::asked::AskedBy;
 use crate::config::{Defaults, Power, VmConfig};
 use crate::drift::DriftRecord;
 use crate::freeze::Freeze;
@@ -241,55 +242,6 @@ pub struct Stopping {
     /// How its guest is asked.
     #[serde(default, skip_serializing_if = "AskedBy::is_request")]
     pub by: AskedBy,
-}
-
-/// How a guest is asked to power off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AskedBy {
-    /// By a request in xenstore, which its PV drivers see.
-    #[default]
-    Request,
-    /// By its ACPI power button: an HVM guest without PV drivers hears nothing else.
-    PowerButton,
-}
-
-impl AskedBy {
-    /// How the guest of a domain can be asked now.
-    pub(crate) fn of(domain: &protocol::Domain) -> Self {
-        match &domain.hvm {
-            Some(hvm) if !hvm.pv_drivers => Self::PowerButton,
-            _ => Self::Request,
-        }
-    }
-
-    /// What asks it.
-    pub(crate) fn operation(self, target: protocol::Target) -> protocol::Request {
-        match self {
-            Self::Request => protocol::Request::ShutdownDomain { target },
-            Self::PowerButton => protocol::Request::PressPowerButton { target },
-        }
-    }
-
-    /// What a person should know of it, beside why it is asked.
-    pub(crate) fn note(self) -> &'static str {
-        match self {
-            Self::Request => "",
-            Self::PowerButton => "; it has no PV drivers, so its ACPI power button is pressed",
-        }
-    }
-
-    /// What it is waited for.
-    pub(crate) fn waits(self) -> &'static str {
-        match self {
-            Self::Request => "the guest powers off",
-            Self::PowerButton => "the guest powers off, whose ACPI power button was pressed (it has no PV drivers)",
-        }
-    }
-
-    fn is_request(&self) -> bool {
-        *self == Self::Request
-    }
 }
 
 /// A moment on the clock that nobody sets.

@@ -1,6 +1,5 @@
 //! One operation at work: a borrow of the world that speaks [`Hypervisor`].
 
-use crate::build::{BUILD, CONSOLE_MS, TEAR_DOWN};
 use crate::devices::LET_GO_MS;
 use crate::domain::GUEST_ACK_MS;
 use crate::event::Event;
@@ -18,12 +17,12 @@ type Observer<'a> = Box<dyn FnMut(&World) + 'a>;
 
 /// The calls of one operation. Dropped, it is a worker that ended.
 pub struct Calls<'a> {
-    world: &'a mut World,
+    pub(crate) world: &'a mut World,
     fault: Fault,
     observer: Option<Observer<'a>>,
     points: u32,
     died: bool,
-    elapsed_ms: u64,
+    pub(crate) elapsed_ms: u64,
     log: Vec<String>,
 }
 
@@ -81,7 +80,7 @@ impl<'a> Calls<'a> {
         self.end(result)
     }
 
-    fn begin(&mut self, name: CallName) -> Result<(), Failure> {
+    pub(crate) fn begin(&mut self, name: CallName) -> Result<(), Failure> {
         if self.died || self.fault.die_after == Some(0) {
             self.died = true;
             return Err(worker_died());
@@ -105,7 +104,7 @@ impl<'a> Calls<'a> {
         self.end(Err(failure))
     }
 
-    fn end<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+    pub(crate) fn end<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
         if let Err(failure) = &result {
             self.log.push(failure.to_string());
         }
@@ -114,7 +113,7 @@ impl<'a> Calls<'a> {
     }
 
     /// The worker is at a place where it may die, others may act, and the law of cores must hold.
-    fn pass(&mut self, point: Option<Point>) -> Result<(), Failure> {
+    pub(crate) fn pass(&mut self, point: Option<Point>) -> Result<(), Failure> {
         self.points += 1;
         if let Some(observer) = &mut self.observer {
             observer(self.world);
@@ -130,70 +129,6 @@ impl<'a> Calls<'a> {
         if host_went || self.fault.die_after == Some(self.points) || (point.is_some() && self.fault.die_at == point) {
             self.died = true;
             return Err(worker_died());
-        }
-        Ok(())
-    }
-
-    fn build(&mut self, config: &DomainConfig, poolid: u32, image: Option<ImageRef>) -> Result<u32, Failure> {
-        self.world.check_config(config)?;
-        let domid = self.world.xc_domain_create(config, poolid, image.is_some())?;
-        self.pass(Some(Point::DomainCreated))?;
-        for (step, point) in BUILD {
-            if let Err(failure) = step(self.world, domid, config) {
-                if point == Point::ConsoleReady {
-                    self.elapsed_ms += CONSOLE_MS;
-                }
-                // libxl destroys what it has half-made (domcreate_complete, libxl_create.c:1990-2038).
-                self.tear_down(domid)?;
-                return Err(failure);
-            }
-            self.pass(Some(point))?;
-            if let Some(image) = image.filter(|_| point == Point::DomainBuilt) {
-                if let Err(failure) = self.world.restore_memory(domid, image) {
-                    self.tear_down(domid)?;
-                    return Err(failure);
-                }
-                self.pass(Some(Point::MemoryRestored))?;
-            }
-        }
-        Ok(domid)
-    }
-
-    /// A device that is attached: its nodes, then its script.
-    fn plug(
-        &mut self,
-        name: CallName,
-        enter: impl FnOnce(&mut World) -> Result<(), Failure>,
-        connect: impl FnOnce(&mut World) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        self.begin(name)?;
-        self.elapsed_ms += self.world.host.latency.call_ms;
-        let entered = enter(self.world);
-        if entered.is_err() {
-            return self.end(entered);
-        }
-        self.pass(Some(Point::DeviceEntered))?;
-        let connected = connect(self.world);
-        self.end(connected)
-    }
-
-    fn write_image(&mut self, domid: u32, mark: Mark, image: ImageRef) -> Result<(), Failure> {
-        self.world.begin_image(mark, image);
-        self.pass(Some(Point::ImageBegun))?;
-        let answered = self.world.suspend_guest(domid);
-        self.elapsed_ms += *answered.as_ref().unwrap_or(&GUEST_ACK_MS);
-        answered?;
-        self.pass(Some(Point::GuestSuspended))?;
-        self.world.fill_image(domid, image)?;
-        self.pass(Some(Point::ImageWritten))?;
-        self.world.finish_image(image);
-        Ok(())
-    }
-
-    fn tear_down(&mut self, domid: u32) -> Result<(), Failure> {
-        for (step, point) in TEAR_DOWN {
-            step(self.world, domid)?;
-            self.pass(Some(point))?;
         }
         Ok(())
     }
@@ -371,16 +306,10 @@ impl Hypervisor for Calls<'_> {
     }
 
     fn set_medium(&mut self, domid: u32, cdrom: &Cdrom) -> Result<(), Failure> {
-        let Cdrom { target, medium } = cdrom;
         self.begin(CallName::SetMedium)?;
         self.elapsed_ms += self.world.host.latency.call_ms;
-        let ejected = self.world.eject(domid, target);
-        if ejected.is_err() {
-            return self.end(ejected);
-        }
-        self.pass(Some(Point::MediumEjected))?;
-        let inserted = self.world.insert(domid, target, medium.as_deref());
-        self.end(inserted)
+        let changed = self.change_medium(domid, cdrom);
+        if self.died { changed } else { self.end(changed) }
     }
 
     fn attach_nic(&mut self, domid: u32, nic: &NicConfig) -> Result<(), Failure> {

@@ -27,6 +27,7 @@ mod image;
 pub mod laws;
 mod memory;
 mod observe;
+mod steps;
 mod traffic;
 mod world;
 
