@@ -170,5 +170,25 @@ fn what_hvm_guests_are_made_of() {
         paths: [("/srv/none.iso".to_owned(), PathFact::Missing)].into(),
         ..nothing_known()
     };
-    insta::assert_snapshot!(report_of(&text, &facts), @"");
+    insta::assert_snapshot!(report_of(&text, &facts), @r"
+    error[absent-file]: host `xen1` has no `/srv/none.iso`, the medium of drive `cd` of VM `old`
+      --> all.yaml:55:19
+       |
+    55 |   cdroms: [{name: cd, target: hdc, medium: /srv/none.iso}]
+       |                   ^^
+
+    error[absent-hvm-part]: host `xen1` has no OVMF, which VM `new` of type `hvm` needs
+      --> all.yaml:62:9
+       |
+    62 |   type: hvm
+       |         ^^^
+       |
+       = help: install Debian's package `ovmf` there
+
+    error[absent-file]: host `xen1` has no `/srv/none.iso`, the medium of drive `cd` of VM `new`
+      --> all.yaml:67:19
+       |
+    67 |   cdroms: [{name: cd, target: hdc, medium: /srv/none.iso}]
+       |                   ^^
+    ");
 }
