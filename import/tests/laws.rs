@@ -110,6 +110,7 @@ fn as_xl(vm: &Vm) -> String {
     let kind = match vm.kind {
         VmType::Pv => "pv",
         VmType::Pvh => "pvh",
+        VmType::Hvm => unreachable!("none is made: HVM guests are refused"),
     };
     let mut text = format!(
         "name = '{}'\ntype = \"{kind}\" ; vcpus={}\nmemory = {}\n",
@@ -146,6 +147,7 @@ fn as_xl(vm: &Vm) -> String {
             word("cmdline", cmdline.clone());
         }
         Boot::Grub => word("kernel", Some("/usr/lib/grub-xen/grub-x86_64-xen.bin".to_owned())),
+        Boot::Devices(_) => unreachable!("none is made: HVM guests are refused"),
     }
     let (poweroff, crash) = match vm.restart.unwrap() {
         Restart::Always => ("restart", "restart"),

@@ -143,7 +143,7 @@ fn what_takes_a_restart_is_built_and_what_is_live_is_not() {
 }
 
 /// Fields of the language that only pinfold itself reads, or that say which object it is.
-const NO_CONFIGURATION: [&str; 9] = [
+const NO_CONFIGURATION: [&str; 10] = [
     "metadata.name",
     "metadata.labels",
     "spec.host",

@@ -13,7 +13,7 @@ const EMPTY: &str = "cdroms: [{name: cd, target: hdc}, {name: more, target: hdd}
 
 /// An HVM guest; `more` are further lines of its spec.
 fn pc(more: &str) -> String {
-    let more = more.lines().map(|line| format!("  {line}\n")).collect::<String>();
+    let more = more.lines().fold(String::new(), |text, line| text + "  " + line + "\n");
     base("")
         + &format!(
             "---\napiVersion: pinfold.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: pc}}\nspec:\n  host: xen1\n  type: hvm\n  vcpus: 1\n  \

@@ -78,14 +78,8 @@ fn a_laptop_is_told_the_most_important_first() {
 fn a_host_with_everything_wrong_is_told_everything() {
     let mut facts = good();
     facts.now = "1970-01-01T00:10:00Z".parse().unwrap();
-    facts.xen = Reading::Known(XenFacts {
-        hvm: false,
-        lacks_qemu: true,
-        pcpus: 16,
-        dom0_vcpus: 16,
-        dom0_kib: 32 << 20,
-        dom0_is_limited: false,
-    });
+    let (pcpus, dom0_vcpus, dom0_kib, dom0_is_limited) = (16, 16, 32 << 20, false);
+    facts.xen = Reading::Known(XenFacts { hvm: false, lacks_qemu: true, pcpus, dom0_vcpus, dom0_kib, dom0_is_limited });
     facts.config = Ok(ConfigFacts {
         state: "/var/lib/pinfold".into(),
         storage: "/srv/pinfold".into(),
