@@ -166,7 +166,9 @@ pub(crate) fn note(world: &World, items: &mut [Item]) -> Vec<RecordEdit> {
         let known = records.get(&key);
         let first = changes.iter().filter_map(|change| known?.fields.get(&change.field)?.seen.as_ref());
         let first = first.map(|seen| &seen.sighting).min_by_key(|sighting| sighting.since).cloned();
-        item.drift = Some(first.unwrap_or(Sighting { since: now, suspects: None }));
+        // Where nothing can be written, the next observation would say another time.
+        let is_written = world.observed.unwritable.is_none();
+        item.drift = first.or_else(|| is_written.then_some(Sighting { since: now, suspects: None }));
         differ.entry(key).or_insert_with(|| (item.object.clone(), Vec::new())).1.extend(changes);
     }
     // What is busy, or cannot be seen, says nothing of what it was.

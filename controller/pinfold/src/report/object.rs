@@ -113,7 +113,13 @@ fn verdict(detail: &ObjectDetail, now: Timestamp) -> String {
     let power = if view.power.is_empty() { String::new() } else { format!(" It is {}.", view.power) };
     match view.condition(ConditionKind::Ready) {
         Some(ready) if ready.status == Truth::True => {
-            format!("{name} is as commit {commit} says, since {}.{power} Nothing is to be done.", ago(ready.since, now))
+            // Ready for another reason than that all is as declared: it may be off, and rightly so.
+            let is_plain = ready.reason == "AsDeclared" || is_repeated(ready, view);
+            let why = if is_plain { String::new() } else { format!(" {}: {}", ready.reason, ready.message) };
+            format!(
+                "{name} is as commit {commit} says, since {}.{power} Nothing is to be done.{why}",
+                ago(ready.since, now)
+            )
         }
         Some(ready) if ready.status == Truth::False => {
             format!(
@@ -141,7 +147,8 @@ fn is_repeated(condition: &ConditionView, view: &ObjectView) -> bool {
 
 /// Whether the verdict said it already.
 fn is_said(condition: &ConditionView, view: &ObjectView) -> bool {
-    view.condition(ConditionKind::Ready).is_some_and(|ready| ready.message == condition.message)
+    let said = view.condition(ConditionKind::Ready).filter(|ready| ready.status != Truth::True);
+    said.is_some_and(|ready| ready.message == condition.message)
 }
 
 fn condition_lines(condition: &ConditionView, is_repeated: bool, now: Timestamp) -> String {
