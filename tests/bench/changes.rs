@@ -27,7 +27,7 @@ struct Kind {
 const BEFORE: [&str; 5] = [
     "  disks: []\n",
     "  nics: []\n",
-    "  memory: {target: 96Mi, max: 128Mi}\n",
+    "  memory: {target: 128Mi, max: 160Mi}\n",
     "  vcpus: {online: 1, max: 2}\n",
     "  cpu: {pins: [{socket: 0, core: 9}]}\n",
 ];
@@ -50,9 +50,9 @@ const KINDS: [Kind; 5] = [
     Kind {
         name: "the memory target",
         line: 2,
-        after: "  memory: {target: 80Mi, max: 128Mi}\n",
-        xl: "xl mem-set web 80m",
-        back: "xl mem-set web 96m",
+        after: "  memory: {target: 112Mi, max: 160Mi}\n",
+        xl: "xl mem-set web 112m",
+        back: "xl mem-set web 128m",
     },
     Kind {
         name: "the number of vCPUs",
@@ -131,7 +131,7 @@ fn show(report: &mut Report, kind: &Kind, ours: &[&ByCommit], xl: &[f64]) {
 fn web(changed: usize) -> String {
     let line = |number: usize| KINDS.iter().take(changed).find(|kind| kind.line == number).map(|kind| kind.after);
     let lines: String = BEFORE.iter().enumerate().map(|(number, before)| line(number).unwrap_or(before)).collect();
-    linux("web", 96, &lines)
+    linux("web", 128, &lines)
 }
 
 /// One more change by a commit.

@@ -302,6 +302,13 @@ pub const MUTATIONS: &[Mutation] = &[
         noticed_by: Test("pinfold-planner", "overrides", "what_cannot_be_read_neither_starts_nor_stops_it"),
     },
     Mutation {
+        breaks: "a domain that another toolstack made with our UUID counts as wreckage",
+        file: "controller/planner/src/world.rs",
+        text: "(domain.name.is_none() && record.here.intent.is_some()).then_some(domain.uuid)",
+        replacement: "record.here.intent.is_some().then_some(domain.uuid)",
+        noticed_by: Test("pinfold-planner", "claim", "one_that_its_old_toolstack_starts_again_is_never_destroyed"),
+    },
+    Mutation {
         breaks: "an override outlives its end when the manifests cannot be read",
         file: "controller/planner/src/subjects.rs",
         text: "record.declared_power.unwrap_or(record.wanted.power)",

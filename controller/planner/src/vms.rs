@@ -9,7 +9,7 @@ use crate::partitions::Layout;
 use crate::record::{Here, VmRecord};
 use crate::status::{Report, STATE_UNWRITABLE, unwritten};
 use crate::subjects::Subject;
-use crate::world::World;
+use crate::world::{World, lives};
 use crate::{
     Action, Cause, Effect, Operation, RecordEdit, claim, guest_ends, host_shutdown, live, power, stop, suspend, trash,
 };
@@ -110,12 +110,25 @@ impl<'w> Planning<'_, 'w> {
         if claim::settle(self, domain) {
             return;
         }
+        self.tell_of_twin(domain);
         match domain.state {
             DomainState::Shutdown(ShutdownReason::Suspend) => suspend::plan_suspended(self, domain),
             DomainState::Shutdown(reason) => guest_ends::plan_ended(self, domain, reason),
             DomainState::Running | DomainState::Paused => self.plan_alive(domain),
             // Not among the live ones.
             DomainState::Dying => {}
+        }
+    }
+
+    /// Somebody else's domain of the same VM, beside ours: only a person can say which is the wrong one.
+    fn tell_of_twin(&mut self, domain: &Domain) {
+        let is_twin = |other: &&Domain| other.uuid == domain.uuid && other.domid != domain.domid && lives(other);
+        if let Some(other) = self.world.foreign_domains().find(is_twin) {
+            let message = format!(
+                "{} has its UUID too and is not pinfold's; stop its guests from writing to the same disks: end the wrong one with `xl destroy`",
+                World::domain_name(other)
+            );
+            self.report.stalled("ForeignTwin", message);
         }
     }
 

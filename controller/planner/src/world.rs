@@ -83,12 +83,15 @@ impl<'a> World<'a> {
     /// The VM that a domain is an incarnation of, when it is ours.
     ///
     /// A mark of our Pool that agrees with the handle Xen keeps proves it. Without a mark, a record does that says we were about to build it:
-    /// the worker may have died before the mark was written. A mark of another Pool never is ours.
+    /// the worker may have died before the mark was written. But libxl writes the mark and the name in one transaction (libxl__domain_make): what has a name
+    /// and no mark was built by somebody else, with our UUID. A mark of another Pool never is ours.
     pub(crate) fn owner(&self, domain: &Domain) -> Option<Uuid> {
         match domain.mark {
             Some(mark) => (mark.pool_id == self.pool_id && mark.uuid == domain.uuid).then_some(domain.uuid),
             None => match self.vm_record(domain.uuid)? {
-                Reading::Known(record) => record.here.intent.is_some().then_some(domain.uuid),
+                Reading::Known(record) => {
+                    (domain.name.is_none() && record.here.intent.is_some()).then_some(domain.uuid)
+                }
                 Reading::Unknown(_) => Some(domain.uuid),
             },
         }

@@ -267,3 +267,30 @@ proptest! {
         prop_assert!(works.iter().all(|work| matches!(work, Work::Records)), "nothing goes before the approval");
     }
 }
+
+/// Somebody starts what pinfold took over from its old file again. It may run, and it is not what a worker of ours left.
+#[test]
+fn one_that_its_old_toolstack_starts_again_is_never_destroyed() {
+    let again = || Event::Create { domain: Box::new(theirs(&serde_json::json!({"name": "old-web"}))), raced: false };
+    // After a boot of the host, before pinfold looks.
+    let mut booted = stage(theirs(&serde_json::json!({})), "");
+    booted.converge();
+    approve(&mut booted);
+    booted.converge();
+    booted.event(&Event::HostReboot);
+    booted.event(&again());
+    assert_snapshot!(booted.converge(), @"   vm/web claim [metadata.name old-web -> web] (Commit; domain old-web (domid 1) has its UUID and is not pinfold's; its guest runs on; 1 field(s) change after it, live) held: `pinfold approve 93c9c073bb1a` takes it over; a revert leaves it alone");
+    // Beside the one that runs.
+    let mut beside = stage(theirs(&serde_json::json!({})), "");
+    beside.converge();
+    approve(&mut beside);
+    beside.converge();
+    beside.event(&again());
+    let (plan, _) = beside.pass();
+    assert!(plan.items.is_empty(), "{}", planner::render::plan(&plan));
+    assert_snapshot!(beside.status("vm/web"), @r"
+    vm/web: running
+      Ready False ForeignTwin: domain old-web (domid 2) has its UUID too and is not pinfold's; stop its guests from writing to the same disks: end the wrong one with `xl destroy`
+      Stalled True ForeignTwin: domain old-web (domid 2) has its UUID too and is not pinfold's; stop its guests from writing to the same disks: end the wrong one with `xl destroy`
+    ");
+}
