@@ -48,7 +48,7 @@ fn disk(sheet: &mut Sheet<'_>, word: &Word) -> Option<Disk> {
         );
     }
     let (Some(target), Some(vdev)) = (target, vdev) else { return lost("it has no file or device", "name one") };
-    if let Err(why) = check::disk_target(&vdev) {
+    if let Err(why) = names::pv_disk_target(&vdev) {
         return lost(&why, "name it so here, see how the guest finds it then, and import again");
     }
     // xl puts `/dev/` before a path that does not start with `/` (xl-disk-configuration(5), "target").

@@ -104,7 +104,7 @@ fn kind(sheet: &mut Sheet<'_>) -> Option<VmType> {
         Some(DomainKind::Hvm) => {
             sheet.refuse(
                 "it is an HVM guest, and those cannot be taken over while they run",
-                "`pinfold import xl` its configuration, shut it down, and let pinfold create it",
+                "write its manifest by hand, shut it down, and let pinfold create it",
             );
             None
         }
@@ -262,7 +262,7 @@ fn disks(sheet: &mut Sheet<'_>) -> Vec<Disk> {
     let mut disks = Vec::new();
     for disk in &sheet.domain.disks {
         let path = names::path(&disk.path);
-        let wrong = check::disk_target(&disk.target).and(check::host_path(&path)).err();
+        let wrong = names::pv_disk_target(&disk.target).and(check::host_path(&path)).err();
         match (wrong, disk.target.parse()) {
             (None, Ok(name)) => disks.push(Disk { name, target: disk.target.clone(), path, read_only: disk.read_only }),
             (why, _) => {

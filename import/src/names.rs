@@ -1,5 +1,6 @@
 //! Names and paths in the form that manifests want, and networks by their bridges.
 
+use schema::check;
 use schema::desired::Network;
 use schema::units::Name;
 use std::collections::BTreeSet;
@@ -18,6 +19,14 @@ pub(crate) fn path(text: &str) -> String {
     let parts: Vec<_> = text.split('/').filter(|part| !part.is_empty()).collect();
     let root = if text.starts_with('/') { "/" } else { "" };
     format!("{root}{}", parts.join("/"))
+}
+
+/// Why a text is no disk of a PV or PVH guest. HVM guests, which have emulated ones too, are not imported.
+pub(crate) fn pv_disk_target(text: &str) -> Result<(), String> {
+    if text.starts_with("hd") || text.starts_with("sd") {
+        return Err(format!("`{text}` names an emulated disk, and a PV or PVH guest has `xvda` and so on"));
+    }
+    check::disk_target(text)
 }
 
 /// The networks of a configuration, and those that an import adds to them.

@@ -100,8 +100,9 @@ fn kind(sheet: &mut Sheet<'_>) -> Option<VmType> {
         "pv" => Some(VmType::Pv),
         "pvh" => Some(VmType::Pvh),
         "hvm" => {
-            let next = "run the guest as `pvh` if its kernel can, or leave its domain to `xl`";
-            sheet.refuse(bytes.as_ref(), "this is an HVM guest, and manifests know `pv` and `pvh`", next);
+            let next =
+                "write its manifest by hand (`pinfold explain vm.spec`), or run the guest as `pvh` if its kernel can";
+            sheet.refuse(bytes.as_ref(), "this is an HVM guest, and those are not imported", next);
             None
         }
         other => {

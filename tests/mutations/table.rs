@@ -127,7 +127,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         breaks: "nothing needs a grant to be removed",
         file: "controller/planner/src/consent.rs",
-        text: "if world.grant(uuid).is_some() {",
+        text: "if world.grant(uuid).is_some_and(|grant| grant.approved.is_some() || approved.is_none()) {",
         replacement: "if world.grant(uuid).is_some() || world.over_budget().is_some() {",
         noticed_by: Test("pinfold-planner", "changes", "a_commit_over_budget_holds_what_destroys_and_nothing_else"),
     },
