@@ -34,6 +34,22 @@ pub enum Group {
     Policy,
 }
 
+impl Group {
+    /// Every group; a test holds them together to be the whole configuration.
+    pub const ALL: [Self; 10] = [
+        Self::Power,
+        Self::Placement,
+        Self::Sched,
+        Self::Memory,
+        Self::Vcpus,
+        Self::Disks,
+        Self::Nics,
+        Self::Media,
+        Self::Built,
+        Self::Policy,
+    ];
+}
+
 /// A field that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldChange {

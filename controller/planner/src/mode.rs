@@ -173,19 +173,6 @@ pub(crate) fn plan_vm<'w>(
     (drafts, report)
 }
 
-/// Fields that are allowed together.
-const UNITS: [Group; 9] = [
-    Group::Power,
-    Group::Placement,
-    Group::Sched,
-    Group::Memory,
-    Group::Vcpus,
-    Group::Disks,
-    Group::Nics,
-    Group::Built,
-    Group::Policy,
-];
-
 /// What of a manifest may be brought about.
 struct Permitted<'a> {
     gate: &'a Gate,
@@ -314,7 +301,7 @@ fn units(subject: &Subject, last: &VmConfig) -> Vec<Vec<Group>> {
     let built = differs(Group::Built);
     // What a person orders needs no other person.
     let is_ordered = |group: Group| group == Group::Power && subject.overridden.is_some();
-    let own = UNITS.into_iter().filter(|group| {
+    let own = Group::ALL.into_iter().filter(|group| {
         *group != Group::Built && differs(*group) && !is_ordered(*group) && !(built && with_built(*group))
     });
     let mut units: Vec<Vec<Group>> = own.map(|group| vec![group]).collect();

@@ -175,19 +175,7 @@ fn every_field_of_the_language_is_classified() {
 
 #[test]
 fn the_groups_together_are_the_whole_configuration() {
-    let groups = [
-        Group::Power,
-        Group::Placement,
-        Group::Sched,
-        Group::Memory,
-        Group::Vcpus,
-        Group::Disks,
-        Group::Nics,
-        Group::Media,
-        Group::Built,
-        Group::Policy,
-    ];
-    let all = groups.iter().fold(config(), |config, group| with_group(&config, &other(), *group));
+    let all = Group::ALL.iter().fold(config(), |config, group| with_group(&config, &other(), *group));
     assert_eq!(all, other());
     assert!(all_new(&config()).iter().all(|change| change.old.is_none() && change.new.is_some()));
 }

@@ -171,6 +171,22 @@ fn a_plan_waits_for_a_person_field_by_field() {
 }
 
 #[test]
+fn what_is_in_a_drive_waits_for_a_person_as_well() {
+    let pc = |more: &str| {
+        let disk = "  disks: [{name: root, target: hda, path: /srv/a.img}]\n";
+        base("") + &vm("pc", &format!("{disk}{more}")).replace("type: pvh", "type: hvm")
+    };
+    let mut stage = stage(&pc("  cdroms: [{name: cd, target: hdc}]\n"));
+    stage.commit(&pc("  mode: plan\n  cdroms: [{name: cd, target: hdc, medium: /srv/b.img}]\n"));
+    let held = at_once(&mut stage);
+    assert!(held.contains("held: `spec.mode` of vm/pc is plan") && !held.contains("now do"), "{held}");
+    approve(&mut stage, "vm/pc");
+    let done = at_once(&mut stage);
+    assert!(done.contains("now do"), "{done}");
+    assert!(stage.records.approvals.is_empty());
+}
+
+#[test]
 fn a_planned_guest_comes_back_as_it_was_recorded() {
     let mut stage = stage(&(base("") + &vm("web", "")));
     stage.commit(&(base("") + &vm("web", "  mode: plan\n").replace("vcpus: 1", "vcpus: 2")));
