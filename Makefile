@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BACKEND ?= xen
 NEXTEST := cargo nextest run --no-fail-fast
 
-.PHONY: help demo demo-sim test check unit soak fuzz fuzz-briefly lab-tests bench lab lab-image deb generate prerequisites
+.PHONY: help demo demo-sim test check unit soak fuzz fuzz-briefly lab-tests lab-long bench lab lab-image deb generate prerequisites
 
 help: ## Lists the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,7 +25,7 @@ check: ## Formatting, lints, documentation, dependencies.
 	cargo machete
 
 unit: ## Tests that need no Xen: pure, simulated host, real git transports, black-box.
-	$(NEXTEST) --workspace --exclude pinfold-lab -E 'not binary(/on_xen|real_xen/)'
+	$(NEXTEST) --workspace -E 'not ($(LAB_TESTS))'
 	cargo test --workspace --doc --quiet
 
 soak: ## Ten thousand generated worlds, or WORLDS=n: random edits, faults and kills.
@@ -38,10 +38,16 @@ fuzz-briefly: ## The same number of runs each time, from the same seed.
 	cargo run --quiet -p pinfold-fuzz --bin pinfold-fuzz
 
 # A lab keeps about one core busy, so two of them share a machine of two. Most of a test's time is emulation.
-lab-tests: lab-image ## Everything on real Xen in QEMU: the lab, the worker, the daemon, scenarios, faults, kills, reboots.
-	PINFOLD_LAB_LIMIT=2 $(NEXTEST) -j2 -p pinfold-lab -p pinfold-tests -E '$(LAB_TESTS)'
+lab-tests: lab-image ## Each operation and each fault once on real Xen in QEMU: the lab, the worker, the daemon, kills, reboots.
+	$(ON_XEN) -E '($(LAB_TESTS)) - test(/$(AT_LENGTH)/)'
 
+lab-long: lab-image ## The other tests on real Xen: what they do there is done by those of `lab-tests`, in another order.
+	$(ON_XEN) -E '($(LAB_TESTS)) and test(/$(AT_LENGTH)/)'
+
+ON_XEN := PINFOLD_LAB_LIMIT=2 $(NEXTEST) -j2 --workspace
 LAB_TESTS := package(pinfold-lab) or binary(/on_xen|real_xen/)
+# Scenarios that are played on the simulator too, at every commit; HVM guests beside the scenario of theirs; the lab's own rarities.
+AT_LENGTH := ^scenarios::(delete|delete_and_restore|disk_full|foreigners|frozen|guests_end_while_nobody_looks|host_reboot|missing_things|modes|moved_by_hand|over_budget|overrides|partitions_in_a_circle|taken_over|three_partitions|xenstore_lost)$$|^hvm::|^dom0::|^memory::|^pvh_guests|^xen_finds|^a_frozen
 
 bench: lab-image ## Figures, beside other tools where there are any. BENCH="validate daemon" runs parts, BENCH="--json FILE" writes them for machines.
 	@cargo run --quiet -p pinfold-tests --bin bench -- $(BENCH)

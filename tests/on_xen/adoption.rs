@@ -2,7 +2,7 @@
 //! that Debian brings for `xl` become manifests.
 
 use anyhow::{Result, ensure};
-use lab::Lab;
+use lab::{Lab, QUICK_LINUX};
 use rig::{Change, PATIENCE, Rig, SITE};
 
 const THEIRS: &str = "name='theirs'\ntype='pv'\nvcpus=2\nmaxvcpus=3\nmemory=96\nmaxmem=128\nkernel='/srv/guests/vmlinuz'\nramdisk='/srv/guests/initrd.gz'\n\
@@ -13,7 +13,7 @@ const THEIRS: &str = "name='theirs'\ntype='pv'\nvcpus=2\nmaxvcpus=3\nmemory=96\n
 fn a_guest_of_xl_becomes_pinfolds_while_it_runs() -> Result<()> {
     let rig = Rig::boot(Lab::builder().name("adoption"), &rig::programs()?)?;
     debians_examples(&rig)?;
-    rig.write("/srv/theirs.cfg", THEIRS)?;
+    rig.write("/srv/theirs.cfg", &THEIRS.replace("console=hvc0", &format!("console=hvc0 {QUICK_LINUX}")))?;
     rig.lab.run("truncate -s 8M /srv/disks/theirs.img; xl create /srv/theirs.cfg; xl create /srv/theirs.cfg name=\\\"stays\\\" disk=[] vif=[]")?;
     rig.lab.wait_for_guest("theirs", 1, PATIENCE)?;
     rig.lab.type_in_guest("theirs", "was=undisturbed")?;

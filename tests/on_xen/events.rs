@@ -2,6 +2,7 @@
 
 use crate::player::Player;
 use anyhow::{Result, bail, ensure};
+use lab::QUICK_LINUX;
 use protocol::{DomainKind, ShutdownReason, Toolstack};
 use sim::{Event, File, ForeignDomain, HostFile};
 use std::fmt::Write as _;
@@ -119,7 +120,7 @@ fn create(player: &Player, domain: &ForeignDomain) -> Result<()> {
     let name = &domain.name;
     let mut config = format!(
         "name='{name}'\ntype='{kind}'\nvcpus={}\nmemory={}\nkernel='/srv/guests/vmlinuz'\nramdisk='/srv/guests/initrd.gz'\n\
-         cmdline='console=hvc0'\npool='{}'\ncpu_weight={}\ncap={}\n",
+         cmdline='console=hvc0 {QUICK_LINUX}'\npool='{}'\ncpu_weight={}\ncap={}\n",
         domain.vcpus,
         domain.memory_kib / 1024,
         domain.cpupool.as_deref().unwrap_or("Pool-0"),

@@ -1,7 +1,7 @@
 //! A lab with `pinfold-xen` in its dom0.
 
 use anyhow::{Context, Result, bail, ensure};
-use lab::{Builder, Lab};
+use lab::{Builder, Lab, QUICK_LINUX};
 use protocol::{
     BootConfig, CpuSet, Cpupool, Domain, DomainConfig, DomainKind, DomainState, Done, Failure, FailureKind, Hello,
     Mark, Observation, Order, Outcome, PROTOCOL, Placement, Request, Said, Sched, ShapeCpupool, Target,
@@ -226,7 +226,7 @@ pub(crate) fn guest(name: &str, kind: DomainKind, cpupool: Option<Uuid>, hard: [
         boot: BootConfig::Kernel {
             kernel: "/srv/guests/vmlinuz".to_owned(),
             ramdisk: Some("/srv/guests/initrd.gz".to_owned()),
-            cmdline: Some("console=hvc0 quiet".to_owned()),
+            cmdline: Some(format!("console=hvc0 quiet {QUICK_LINUX}")),
         },
         disks: Vec::new(),
         nics: Vec::new(),

@@ -79,5 +79,5 @@ pub use command::Output;
 pub use error::LabError;
 pub use freeze::steadily;
 pub use image::build;
-pub use machine::{Builder, Topology};
+pub use machine::{Builder, QUICK_LINUX, Topology};
 pub use running::Lab;

@@ -6,6 +6,11 @@ use std::path::Path;
 use crate::image::Init;
 use crate::{Lab, LabError};
 
+/// What a Linux is told on its command line to boot quickly under emulation: not to patch its own code for one processor or for
+/// vulnerabilities, and not to protect its read-only data, each of which makes the emulator translate code again. A PV guest with two vCPUs
+/// came up after 11 s of the emulator's time, and without them after 19 to 25 s.
+pub const QUICK_LINUX: &str = "noreplace-smp rodata=off mitigations=off";
+
 /// The processors that Xen finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topology {
@@ -146,7 +151,7 @@ impl Builder {
             add(name, value);
         }
         add("-append", self.xen_command_line());
-        add("-initrd", "vmlinuz console=hvc0 root=/dev/vda quiet net.ifnames=0,initrd.gz".into());
+        add("-initrd", format!("vmlinuz console=hvc0 root=/dev/vda quiet net.ifnames=0 {QUICK_LINUX},initrd.gz"));
         add("-chardev", format!("file,id=console,append=on,path={}", escape(files.console)));
         add("-drive", format!("if=virtio,format=qcow2,file={}", escape(files.disk)));
         add("-fsdev", format!("local,id=share,security_model=none,path={}", escape(files.share)));

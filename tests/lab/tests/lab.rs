@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::{Lab, LabError, Topology, steadily};
+use lab::{Lab, LabError, QUICK_LINUX, Topology, steadily};
 
 /// For what a guest does. Nothing is measured by it: it ends a wait that has become hopeless.
 const GUEST: Duration = Duration::from_secs(900);
@@ -71,7 +71,9 @@ fn dom0_runs_commands_takes_files_and_reaches_one_server() -> Result<()> {
 fn guests_idle_obey_and_end_by_themselves() -> Result<()> {
     let lab = Lab::builder().boot()?;
     lab.run("xl create /srv/guests/pv.cfg")?;
-    lab.run("xl create /srv/guests/pv.cfg 'name=\"deaf\"' 'extra=\"console=hvc0 quiet pf.ignore-shutdown\"'")?;
+    lab.run(&format!(
+        "xl create /srv/guests/pv.cfg 'name=\"deaf\"' 'extra=\"console=hvc0 quiet {QUICK_LINUX} pf.ignore-shutdown\"'"
+    ))?;
     lab.wait_for_guest("pv1", 1, GUEST)?;
     lab.wait_for_guest("deaf", 1, GUEST)?;
     all_idle(&lab)?;
@@ -83,7 +85,7 @@ fn guests_idle_obey_and_end_by_themselves() -> Result<()> {
 
     lab.run("truncate -s 8M /srv/disk.img")?;
     let devices = "disk=[\"/srv/disk.img,raw,xvda,rw\"]' 'vif=[\"bridge=xenbr0\"]";
-    let options = "console=hvc0 quiet pf.ip=192.168.77.11/24 pf.do=reboot pf.once";
+    let options = format!("console=hvc0 quiet {QUICK_LINUX} pf.ip=192.168.77.11/24 pf.do=reboot pf.once");
     lab.run(&format!("xl create /srv/guests/pv.cfg '{devices}' 'name=\"once\"' 'extra=\"{options}\"'"))?;
     lab.wait_for_guest("once", 2, GUEST)?;
     lab.wait_until("it has its address", GUEST, |lab| Ok(lab.sh("ping -c 1 -W 5 192.168.77.11")?.success()))?;
