@@ -1,22 +1,39 @@
 //! Disks and NICs of a configuration of xl.
 
-use crate::disk;
 use crate::names::{self, Networks};
 use crate::report::{Sheet, Word};
+use crate::{disk, hvm};
 use schema::check;
-use schema::desired::{Disk, Nic};
+use schema::desired::{Cdrom, Disk, Nic, VmType};
 use schema::units::Mac;
 
 /// The bridge that xl takes when none is named (xl-network-configuration(5)).
 const DEFAULT_BRIDGE: &str = "xenbr0";
 
-/// The disks that manifests can say.
-pub(crate) fn disks(sheet: &mut Sheet<'_>) -> Vec<Disk> {
-    let words = sheet.words("disk");
-    words.into_iter().filter_map(|word| self::disk(sheet, &word)).collect()
+/// What one line of `disk` is.
+enum Drive {
+    Disk(Disk),
+    Cdrom(Cdrom),
 }
 
-fn disk(sheet: &mut Sheet<'_>, word: &Word) -> Option<Disk> {
+/// The NIC that QEMU shows to a guest for which none is named (xl-network-configuration(5), `model`).
+const EMULATED_NIC: &str = "rtl8139";
+
+/// The disks and CD-ROM drives that manifests can say.
+pub(crate) fn disks(sheet: &mut Sheet<'_>, kind: VmType) -> (Vec<Disk>, Vec<Cdrom>) {
+    let (mut disks, mut cdroms) = (Vec::new(), Vec::new());
+    for word in sheet.words("disk") {
+        match drive(sheet, &word, kind) {
+            Some(Drive::Disk(disk)) => disks.push(disk),
+            Some(Drive::Cdrom(drive)) => cdroms.push(drive),
+            None => {}
+        }
+    }
+    (disks, cdroms)
+}
+
+fn drive(sheet: &mut Sheet<'_>, word: &Word, kind: VmType) -> Option<Drive> {
+    let is_hvm = kind == VmType::Hvm;
     let mut lost = |why: &str, next: &str| {
         sheet.lost(&word.bytes, "this disk", why, next);
         None
@@ -26,10 +43,13 @@ fn disk(sheet: &mut Sheet<'_>, word: &Word) -> Option<Disk> {
         Err(why) => return lost(&why, "xl-disk-configuration(5) says how a disk is written"),
     };
     let disk::Disk { target, format, vdev, read_only, cdrom, backend, backend_type, script, others } = parsed;
-    if cdrom {
+    if cdrom && !is_hvm {
         return lost("a PV or PVH guest has no CD drive", "give the image as a disk with access `r`");
     }
-    if let Some(format) = format.filter(|format| format != "raw") {
+    let target = target.filter(|target| !target.is_empty());
+    // A drive without a medium is written so.
+    let is_empty = cdrom && (target.is_none() || format.as_deref() == Some("empty"));
+    if let Some(format) = format.filter(|format| format != "raw" && !is_empty) {
         return lost(
             &format!("its format is `{format}`, and disks are raw"),
             "convert it with `qemu-img convert -O raw`",
@@ -47,10 +67,27 @@ fn disk(sheet: &mut Sheet<'_>, word: &Word) -> Option<Disk> {
             "leave this domain to `xl`",
         );
     }
-    let (Some(target), Some(vdev)) = (target, vdev) else { return lost("it has no file or device", "name one") };
-    if let Err(why) = names::pv_disk_target(&vdev) {
+    let vdev = vdev.unwrap_or_default();
+    let known = if is_hvm { check::disk_target(&vdev) } else { names::pv_disk_target(&vdev) };
+    if let Err(why) = known {
         return lost(&why, "name it so here, see how the guest finds it then, and import again");
     }
+    let vdev = match hvm::drive(&vdev, read_only == Some(true) && !cdrom).filter(|_| is_hvm) {
+        Some(drive) => {
+            let message = format!("`{vdev}` becomes `{drive}`: that is where the guest's firmware finds it");
+            sheet.changed(&word.bytes, &message, "a guest with PV drivers goes on to see it under the old name");
+            drive.to_owned()
+        }
+        None => vdev,
+    };
+    let mut lost = |why: &str, next: &str| {
+        sheet.lost(&word.bytes, "this disk", why, next);
+        None
+    };
+    if is_empty {
+        return Some(Drive::Cdrom(Cdrom { name: vdev.parse().ok()?, target: vdev, medium: None }));
+    }
+    let Some(target) = target else { return lost("it has no file or device", "name one") };
     // xl puts `/dev/` before a path that does not start with `/` (xl-disk-configuration(5), "target").
     let path = names::path(&if target.starts_with('/') { target } else { format!("/dev/{target}") });
     if let Err(why) = check::host_path(&path) {
@@ -68,18 +105,21 @@ fn disk(sheet: &mut Sheet<'_>, word: &Word) -> Option<Disk> {
             "leave it out; the disk itself is carried over",
         );
     }
-    Some(Disk { name, target: vdev, path, read_only: read_only.unwrap_or(false) })
+    if cdrom {
+        return Some(Drive::Cdrom(Cdrom { name, target: vdev, medium: Some(path) }));
+    }
+    Some(Drive::Disk(Disk { name, target: vdev, path, read_only: read_only.unwrap_or(false) }))
 }
 
 /// The NICs that manifests can say.
-pub(crate) fn nics(sheet: &mut Sheet<'_>, networks: &mut Networks) -> Vec<Nic> {
+pub(crate) fn nics(sheet: &mut Sheet<'_>, kind: VmType, networks: &mut Networks) -> Vec<Nic> {
     let words = sheet.words("vif");
-    let nics = words.into_iter().enumerate().filter_map(|(index, word)| nic(sheet, &word, index, networks));
+    let nics = words.into_iter().enumerate().filter_map(|(index, word)| nic(sheet, &word, index, kind, networks));
     nics.collect()
 }
 
 /// One NIC (xl-network-configuration(5)).
-fn nic(sheet: &mut Sheet<'_>, word: &Word, index: usize, networks: &mut Networks) -> Option<Nic> {
+fn nic(sheet: &mut Sheet<'_>, word: &Word, index: usize, kind: VmType, networks: &mut Networks) -> Option<Nic> {
     let (mut mac, mut bridge) = (None, DEFAULT_BRIDGE.to_owned());
     for part in word.text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
@@ -99,6 +139,14 @@ fn nic(sheet: &mut Sheet<'_>, word: &Word, index: usize, networks: &mut Networks
             "bridge" => value.clone_into(&mut bridge),
             "type" if value == "vif" => {}
             "script" if matches!(value, "vif-bridge" | "/etc/xen/scripts/vif-bridge") => {}
+            "type" if value == "ioemu" && kind == VmType::Hvm => {}
+            "model" if value == EMULATED_NIC && kind == VmType::Hvm => {}
+            "type" | "model" if kind == VmType::Hvm => sheet.lost(
+                &word.bytes,
+                &format!("`{part}` of this NIC"),
+                "an HVM guest of pinfold sees a PV NIC, and a Realtek 8139 until its PV drivers run",
+                "see that the guest has a driver for either",
+            ),
             "type" | "model" => sheet.lost(
                 &word.bytes,
                 &format!("`{key}` of this NIC"),

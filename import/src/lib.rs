@@ -9,6 +9,7 @@ mod cpus;
 mod devices;
 mod disk;
 mod domain;
+mod hvm;
 mod keys;
 mod names;
 mod report;

@@ -21,7 +21,7 @@ pub(crate) fn path(text: &str) -> String {
     format!("{root}{}", parts.join("/"))
 }
 
-/// Why a text is no disk of a PV or PVH guest. HVM guests, which have emulated ones too, are not imported.
+/// Why a text is no disk of a PV or PVH guest.
 pub(crate) fn pv_disk_target(text: &str) -> Result<(), String> {
     if text.starts_with("hd") || text.starts_with("sd") {
         return Err(format!("`{text}` names an emulated disk, and a PV or PVH guest has `xvda` and so on"));

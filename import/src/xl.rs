@@ -6,8 +6,8 @@
 use crate::names::{self, Networks};
 use crate::report::{Sheet, Word};
 use crate::syntax::Setting;
-use crate::{Site, cpus, devices, keys};
-use schema::desired::{Boot, Cpu, Memory, Restart, Vcpus, Vm, VmType};
+use crate::{Site, cpus, devices, hvm, keys};
+use schema::desired::{Boot, Cdrom, Cpu, Disk, Memory, Nic, Restart, Vcpus, Vm, VmType};
 use schema::units::{Cores, Name, Size};
 use schema::{Finding, check};
 use std::collections::BTreeMap;
@@ -30,12 +30,16 @@ pub(crate) fn vm(file: &str, text: &str, site: &Site, networks: &mut Networks) -
     let vcpus = vcpus(&mut sheet);
     let memory = memory(&mut sheet);
     let cpu = cpu(&mut sheet, site);
-    let disks = devices::disks(&mut sheet);
-    let boot = boot(&mut sheet, !disks.is_empty());
-    let nics = devices::nics(&mut sheet, networks);
+    let (disks, cdroms) = devices::disks(&mut sheet, kind);
+    let nics = devices::nics(&mut sheet, kind, networks);
+    let boot = match kind {
+        VmType::Hvm => hvm_boot(&mut sheet, &disks, &cdroms, &nics),
+        VmType::Pv | VmType::Pvh => boot(&mut sheet, !disks.is_empty()),
+    };
+    let hvm = (kind == VmType::Hvm).then(|| hvm::hvm(&mut sheet, cdroms));
     let restart = restart(&mut sheet);
     let uuid = uuid(&mut sheet);
-    rest(&mut sheet);
+    rest(&mut sheet, kind);
     let vm = match (name, memory, boot) {
         (Some(name), Some(memory), Some(boot)) if !sheet.is_refused() => Some(Vm {
             name,
@@ -50,7 +54,7 @@ pub(crate) fn vm(file: &str, text: &str, site: &Site, networks: &mut Networks) -
             boot,
             disks,
             nics,
-            hvm: None,
+            hvm,
             shutdown_timeout: None,
             crash_dumps: None,
             protect: false,
@@ -99,14 +103,9 @@ fn kind(sheet: &mut Sheet<'_>) -> Option<VmType> {
     match text {
         "pv" => Some(VmType::Pv),
         "pvh" => Some(VmType::Pvh),
-        "hvm" => {
-            let next =
-                "write its manifest by hand (`pinfold explain vm.spec`), or run the guest as `pvh` if its kernel can";
-            sheet.refuse(bytes.as_ref(), "this is an HVM guest, and those are not imported", next);
-            None
-        }
+        "hvm" => Some(VmType::Hvm),
         other => {
-            sheet.refuse(bytes.as_ref(), &format!("`{other}` is no type of a guest"), "write `pv` or `pvh`");
+            sheet.refuse(bytes.as_ref(), &format!("`{other}` is no type of a guest"), "write `pv`, `pvh` or `hvm`");
             None
         }
     }
@@ -254,7 +253,24 @@ fn boot(sheet: &mut Sheet<'_>, has_disks: bool) -> Option<Boot> {
     if GRUB_IMAGES.contains(&kernel.text.as_str()) {
         return grub(sheet, has_disks, &kernel, [None, ramdisk, cmdline]);
     }
-    let kernel = path(sheet, &kernel, "kernel")?;
+    direct(sheet, &kernel, ramdisk, cmdline)
+}
+
+/// An HVM guest's firmware finds what to boot, unless QEMU is given a kernel.
+fn hvm_boot(sheet: &mut Sheet<'_>, disks: &[Disk], cdroms: &[Cdrom], nics: &[Nic]) -> Option<Boot> {
+    match sheet.word("kernel").filter(|kernel| !hvm::is_loader(&kernel.text)) {
+        Some(kernel) => {
+            let cmdline = cmdline(sheet);
+            let ramdisk = sheet.word("ramdisk").filter(|ramdisk| !ramdisk.text.is_empty());
+            direct(sheet, &kernel, ramdisk, cmdline)
+        }
+        None => hvm::order(sheet, disks, cdroms, nics),
+    }
+}
+
+/// A kernel of dom0's.
+fn direct(sheet: &mut Sheet<'_>, kernel: &Word, ramdisk: Option<Word>, cmdline: Option<Word>) -> Option<Boot> {
+    let kernel = path(sheet, kernel, "kernel")?;
     let ramdisk = match ramdisk {
         Some(ramdisk) => Some(path(sheet, &ramdisk, "ramdisk")?),
         None => None,
@@ -362,9 +378,9 @@ fn uuid(sheet: &mut Sheet<'_>) -> Option<uuid::Uuid> {
 }
 
 /// Everything that no field was made of.
-fn rest(sheet: &mut Sheet<'_>) {
+fn rest(sheet: &mut Sheet<'_>, kind: VmType) {
     while let Some(setting) = sheet.take_any() {
-        let key = keys::about(&setting.key);
+        let key = keys::about(&setting.key, kind);
         let is_harmless = matches!(setting.value.words().as_slice(), [word] if key.harmless.contains(&word.as_str()));
         if !is_harmless {
             sheet.lost(&setting.bytes, &format!("`{}`", setting.key), key.why, key.next);

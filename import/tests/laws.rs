@@ -8,7 +8,7 @@ use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use schema::desired::{Boot, Cpu, Disk, Memory, Nic, Restart, Vcpus, Vm, VmType};
+use schema::desired::{Boot, BootDevice, Cdrom, Cpu, Disk, Firmware, Hvm, Memory, Nic, Restart, Vcpus, Vm, VmType};
 use schema::units::{Core, Cores, Mac, Size};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -94,6 +94,48 @@ fn vm() -> impl Strategy<Value = Vm> {
     })
 }
 
+/// Of `boot`.
+fn letter(device: BootDevice) -> char {
+    match device {
+        BootDevice::Disk => 'c',
+        BootDevice::Cdrom => 'd',
+        BootDevice::Network => 'n',
+    }
+}
+
+/// The same VM as an HVM guest: with an emulated disk and drives, and an order of them.
+fn hvm() -> impl Strategy<Value = Vm> {
+    let medium = || option::of("/[a-z]{1,4}/[a-z0-9,: =-]{0,6}[a-z]");
+    let order = vec![vec![BootDevice::Disk], vec![BootDevice::Cdrom, BootDevice::Disk], vec![BootDevice::Network]];
+    (vm(), medium(), medium(), any::<bool>(), any::<bool>(), select(order)).prop_map(
+        |(mut vm, one, other, uefi, vnc, order)| {
+            let drives = [("hdc", one), ("hdd", other)];
+            let cdroms = drives.map(|(target, medium)| Cdrom {
+                name: target.parse().unwrap(),
+                target: target.to_owned(),
+                medium,
+            });
+            let disk = Disk {
+                target: "hda".to_owned(),
+                name: "hda".parse().unwrap(),
+                read_only: false,
+                ..vm.disks[0].clone()
+            };
+            // `xvda` to `xvdd` become emulated ones.
+            vm.disks.retain(|disk| disk.target == "xvdab");
+            vm.disks.insert(0, disk);
+            if vm.nics.is_empty() && order == [BootDevice::Network] {
+                vm.boot = Boot::Devices(vec![BootDevice::Disk]);
+            } else if !matches!(&vm.boot, Boot::Kernel { .. }) || vnc {
+                vm.boot = Boot::Devices(order);
+            }
+            let firmware = if uefi { Firmware::Uefi } else { Firmware::Bios };
+            let memory = Memory { target: Size::from_mib(vm.memory.target.kib() / 1024 + 32), max: None };
+            Vm { kind: VmType::Hvm, hvm: Some(Hvm { firmware, vnc, cdroms: cdroms.into() }), memory, ..vm }
+        },
+    )
+}
+
 /// A string of xl, in single or double quotes.
 fn quoted(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('\'', "\\'");
@@ -110,7 +152,7 @@ fn as_xl(vm: &Vm) -> String {
     let kind = match vm.kind {
         VmType::Pv => "pv",
         VmType::Pvh => "pvh",
-        VmType::Hvm => unreachable!("none is made: HVM guests are refused"),
+        VmType::Hvm => "hvm",
     };
     let mut text = format!(
         "name = '{}'\ntype = \"{kind}\" ; vcpus={}\nmemory = {}\n",
@@ -147,7 +189,12 @@ fn as_xl(vm: &Vm) -> String {
             word("cmdline", cmdline.clone());
         }
         Boot::Grub => word("kernel", Some("/usr/lib/grub-xen/grub-x86_64-xen.bin".to_owned())),
-        Boot::Devices(_) => unreachable!("none is made: HVM guests are refused"),
+        Boot::Devices(order) => word("boot", Some(order.iter().map(|device| letter(*device)).collect())),
+    }
+    if let Some(hvm) = &vm.hvm {
+        word("bios", (hvm.firmware == Firmware::Uefi).then(|| "ovmf".to_owned()));
+        word("vnc", Some(if hvm.vnc { "1" } else { "0" }.to_owned()));
+        word("serial", Some("pty".to_owned()));
     }
     let (poweroff, crash) = match vm.restart.unwrap() {
         Restart::Always => ("restart", "restart"),
@@ -160,7 +207,12 @@ fn as_xl(vm: &Vm) -> String {
         let access = if disk.read_only { "ro" } else { "rw" };
         format!("format=raw, vdev={}, access={access}, target={}", disk.target, disk.path)
     };
-    text.push_str(&list("disk", vm.disks.iter().map(disk)));
+    let drive = |drive: &Cdrom| {
+        let medium = drive.medium.as_deref().unwrap_or_default();
+        format!("format=raw, vdev={}, devtype=cdrom, target={medium}", drive.target)
+    };
+    let cdroms = vm.hvm.iter().flat_map(|hvm| &hvm.cdroms);
+    text.push_str(&list("disk", vm.disks.iter().map(disk).chain(cdroms.map(drive))));
     let nic = |nic: &Nic| {
         let mac = nic.mac.map(|mac| format!("mac={mac},")).unwrap_or_default();
         format!("{mac}bridge=xenbr0")
@@ -171,7 +223,7 @@ fn as_xl(vm: &Vm) -> String {
 
 proptest! {
     #[test]
-    fn a_vm_comes_back_from_xl_and_from_its_manifest(vm in vm()) {
+    fn a_vm_comes_back_from_xl_and_from_its_manifest(vm in prop_oneof![vm(), hvm()]) {
         let text = as_xl(&vm);
         let imported = import::xl(&[("vm.cfg".to_owned(), text.clone())], &common::site());
         prop_assert!(imported.findings.is_empty(), "{:#?} of\n{text}", imported.findings);

@@ -35,6 +35,7 @@ check! {
     lossy "lossy.cfg"
     python "python.cfg"
     hvm "hvm.cfg"
+    oracle "oracle.cfg"
     pygrub "pygrub.cfg"
 }
 

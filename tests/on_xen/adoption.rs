@@ -80,6 +80,11 @@ fn debians_examples(rig: &Rig) -> Result<()> {
     }
     ensure!(!said.stderr.contains("not carried over"), "{}", said.stderr);
     let hvm = rig.pinfold("import xl /etc/xen/xlexample.hvm --host xen1")?;
-    ensure!(hvm.stderr.contains("xlexample.hvm:"), "each finding has its place:\n{}", hvm.stderr);
+    for part in ["name: example-hvm", "type: hvm", "target: hda", "path: \"/dev/vg/guest-volume\"", "vnc: true"] {
+        ensure!(hvm.stdout.contains(part), "`{part}` is missing:\n{}\n{}", hvm.stdout, hvm.stderr);
+    }
+    // Its screen by SDL is all that is lost, and the disk's other name is told.
+    ensure!(hvm.stderr.matches("not carried over").count() == 1 && hvm.stderr.contains("`sdl`"), "{}", hvm.stderr);
+    ensure!(hvm.stderr.contains("`xvda` becomes `hda`"), "{}", hvm.stderr);
     Ok(())
 }
