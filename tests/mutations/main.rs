@@ -28,6 +28,7 @@ fn every_broken_guard_is_noticed() {
     let target = target_dir();
     let copy = target.join("mutated");
     copy_tree(&root, &copy);
+    tell_apart(&copy);
     let mut wrong: Vec<String> = MUTATIONS.iter().filter_map(|mutation| switch_in(&copy, mutation).err()).collect();
     assert!(wrong.is_empty(), "correct these rows of tests/mutations/table.rs:\n{}", wrong.join("\n"));
     let tests = build(&copy, &target);
@@ -42,6 +43,15 @@ fn every_broken_guard_is_noticed() {
         }
     }
     assert!(wrong.is_empty(), "{} broken guards:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Gives the copy's packages another version: cargo would take them for the tree's own, and what it built of one for the other.
+fn tell_apart(copy: &Path) {
+    let path = copy.join("Cargo.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let version = format!("\nversion = \"{}\"\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(text.matches(&version).count(), 1, "the workspace has one version");
+    fs::write(&path, text.replace(&version, "\nversion = \"0.0.0\"\n")).unwrap();
 }
 
 /// Puts a row's replacement into its file of the copy.
