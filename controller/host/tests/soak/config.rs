@@ -13,6 +13,8 @@ pub struct Config {
     pub threads: u32,
     pub max_deletions: u32,
     pub restarts: &'static str,
+    /// The host's.
+    pub mode: &'static str,
     pub networks: BTreeSet<String>,
     pub partitions: BTreeMap<String, Partition>,
     pub vms: BTreeMap<String, Vm>,
@@ -30,6 +32,7 @@ pub struct Partition {
 pub struct Vm {
     pub kind: &'static str,
     pub power: &'static str,
+    pub mode: &'static str,
     pub restart: &'static str,
     pub online: u32,
     pub max: u32,
@@ -68,6 +71,7 @@ impl Config {
             threads: draw.number(1, 2),
             max_deletions: *draw.pick(&[100, 100, 2, 1]),
             restarts: draw.word(&["allow", "allow", "at-next-start", "hold"]),
+            mode: "enforce",
             networks: BTreeSet::from(["lan".to_owned()]),
             partitions: BTreeMap::new(),
             vms: BTreeMap::new(),
@@ -98,6 +102,7 @@ impl Config {
         Vm {
             kind: draw.word(&["pv", "pvh"]),
             power: if draw.chance(85) { "running" } else { "stopped" },
+            mode: "enforce",
             restart: draw.word(&["always", "on-failure", "never"]),
             online,
             max: online + draw.number(0, 1),
@@ -164,11 +169,11 @@ impl Config {
 
     pub fn text(&self) -> String {
         let head = "apiVersion: pinfold.dev/v1alpha1\nkind: ";
-        let Self { max_deletions, restarts, .. } = self;
+        let Self { max_deletions, restarts, mode, .. } = self;
         let mut text = format!(
             "{head}Pool\nmetadata: {{name: lab}}\nspec: {{id: \"6c1d3f5a-2b47-4e0c-9d8e-7a50c1b2e394\", changes: {{maxDeletions: \
-             {max_deletions}, restarts: {restarts}}}}}\n---\n{head}Host\nmetadata: {{name: xen1}}\nspec: {{pool: lab, dom0: {{cores: \
-             [{{socket: 0, core: 0}}]}}}}\n"
+             {max_deletions}, restarts: {restarts}}}}}\n---\n{head}Host\nmetadata: {{name: xen1}}\nspec: {{pool: lab, mode: {mode}, \
+             dom0: {{cores: [{{socket: 0, core: 0}}]}}}}\n"
         );
         for (n, name) in self.networks.iter().enumerate() {
             let _ = writeln!(text, "---\n{head}Network\nmetadata: {{name: {name}}}\nspec: {{bridge: xenbr{}}}", n % 2);
@@ -197,9 +202,10 @@ impl Vm {
         };
         let label = self.label.map(|label| format!(", labels: {{n: \"{label}\"}}")).unwrap_or_default();
         let ramdisk = if self.ramdisk { ", ramdisk: /srv/initrd" } else { "" };
-        let Self { kind, power, restart, online, max, memory_mib, memory_max_mib, weight, cap, cmdline, .. } = self;
+        let Self { kind, power, mode, restart, online, max, memory_mib, memory_max_mib, weight, cap, cmdline, .. } =
+            self;
         let mut text = format!(
-            "metadata: {{name: {name}{label}}}\nspec:\n  host: xen1\n  type: {kind}\n  power: {power}\n  restart: {restart}\n  vcpus: \
+            "metadata: {{name: {name}{label}}}\nspec:\n  host: xen1\n  type: {kind}\n  power: {power}\n  mode: {mode}\n  restart: {restart}\n  vcpus: \
              {{online: {online}, max: {max}}}\n  memory: {{target: {memory_mib}Mi, max: {memory_max_mib}Mi}}\n  cpu: {{{place}weight: \
              {weight}, cap: {cap}}}\n  boot: {{kernel: /srv/vmlinuz{ramdisk}, cmdline: \"n={cmdline}\"}}\n  shutdown: {{timeout: {}s}}\n",
             self.timeout_s

@@ -37,6 +37,9 @@ pub const EDITS: &[Edit] = &[
     ("vm.power", 3, |config, draw| {
         vm(config, draw, |vm, draw| vm.power = draw.word(&["running", "running", "stopped"]));
     }),
+    ("vm.mode", 2, |config, draw| {
+        vm(config, draw, |vm, draw| vm.mode = draw.word(&["enforce", "enforce", "plan", "observe"]));
+    }),
     ("vm.restart", 1, |config, draw| {
         vm(config, draw, |vm, draw| vm.restart = draw.word(&["always", "on-failure", "never"]));
     }),
@@ -142,6 +145,7 @@ pub const EDITS: &[Edit] = &[
         }
     }),
     ("pool.changes.restarts", 1, |config, draw| config.restarts = draw.word(&["allow", "at-next-start", "hold"])),
+    ("host.mode", 1, |config, draw| config.mode = draw.word(&["enforce", "enforce", "plan", "observe"])),
     ("pool.changes.maxDeletions", 1, |config, draw| config.max_deletions = *draw.pick(&[0, 1, 100])),
 ];
 

@@ -37,6 +37,13 @@ pub const EVENTS: &[Happening] = &[
     ("another hand", 8, Lasting, |stage, config, draw| {
         stage.apply(&hand(config, draw));
     }),
+    ("another hand that does not give up", 2, Lasting, |stage, config, draw| {
+        let event = hand(config, draw);
+        for _ in 0..draw.number(5, 8) {
+            stage.apply(&event);
+            stage.settle(SignedDuration::from_secs(30));
+        }
+    }),
     ("another hand within an operation", 3, Lasting, |stage, config, draw| {
         // Not one that breaks a law by itself: between two calls of ours, nobody can tell whose doing it was.
         let breaks = |event: &Event| match event {

@@ -201,8 +201,11 @@ fn as_declared(stage: &Stage, config: &Config, plan: &planner::Plan) -> Result<(
     {
         return Err(format!("waits for ever: {}", planner::render::item(item)));
     }
+    if config.mode != "enforce" {
+        return Ok(());
+    }
     let summary = stage.summary();
-    for (name, vm) in config.vms.iter().filter(|(name, _)| !decides && !excused(name)) {
+    for (name, vm) in config.vms.iter().filter(|(name, vm)| !decides && !excused(name) && vm.mode == "enforce") {
         let place = match &vm.place {
             config::Place::Partition(partition) => partition,
             _ => "Pool-0",

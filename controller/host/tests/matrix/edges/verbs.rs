@@ -1,6 +1,6 @@
 //! Edges that a person's verbs are: overrides of a VM's power, freezes, and the claim of another toolstack's domain.
 
-use super::{Edge, Person, edge, vm};
+use super::{Edge, Person, Second, edge, vm};
 use crate::desired;
 use crate::stage::Stage;
 use crate::stage::verbs::Order;
@@ -36,6 +36,9 @@ pub fn edges() -> Vec<Edge> {
             Person(frozen_and_gone, |stage| stage.unfreeze("vm/v")),
         ),
         edge("frozen while it is stopped", running, Person(|_| {}, stopped_and_frozen)),
+        edge("followed once it is no longer only observed", running, Second(observed, weighty)),
+        edge("a change in mode plan is approved", running, Person(planned, |stage| stage.approve("vm/v"))),
+        edge("a fight is put right by a person", running, Person(fought_over, |stage| stage.approve("vm/v"))),
         edge(
             "a domain of another toolstack is taken over",
             || vec![vm("w", "")],
@@ -75,6 +78,26 @@ fn stopped_and_frozen(stage: &mut Stage) {
     stage.commit(desired(&[vm("v", "power: stopped"), vm("w", "")]));
     stage.pass();
     stage.freeze("vm/v");
+}
+
+fn weighty() -> Vec<String> {
+    vec![vm("v", "cpu: {weight: 900}"), vm("w", "")]
+}
+
+fn observed() -> Vec<String> {
+    vec![vm("v", "mode: observe\n  cpu: {weight: 900}"), vm("w", "")]
+}
+
+fn planned(stage: &mut Stage) {
+    stage.commit(desired(&[vm("v", "mode: plan\n  cpu: {weight: 900}"), vm("w", "")]));
+}
+
+/// Somebody widens its pins again whenever they are put right, until pinfold leaves them.
+fn fought_over(stage: &mut Stage) {
+    for _ in 0..6 {
+        stage.apply(&Event::VcpuPin { domain: "v".to_owned(), vcpu: Some(0), hard: "1".parse().unwrap() });
+        stage.settle(SignedDuration::from_secs(30));
+    }
 }
 
 /// `xl` has made what a commit then declares, with a cap of its own.
