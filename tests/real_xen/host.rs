@@ -33,7 +33,7 @@ impl Host {
 
     /// The same on such a lab.
     pub(crate) fn boot_on(lab: Builder) -> Result<Self> {
-        let worker = rig::worker()?;
+        let worker = rig::programs()?.worker;
         let killer = rig::killer(worker.parent().context("the worker lies in a folder")?)?;
         let lab = lab.boot()?;
         lab.copy_in(worker, WORKER)?;
@@ -226,7 +226,7 @@ pub(crate) fn guest(name: &str, kind: DomainKind, cpupool: Option<Uuid>, hard: [
         boot: BootConfig::Kernel {
             kernel: "/srv/guests/vmlinuz".to_owned(),
             ramdisk: Some("/srv/guests/initrd.gz".to_owned()),
-            cmdline: Some(format!("console=hvc0 quiet {QUICK_LINUX}")),
+            cmdline: Some(cmdline(kind)),
         },
         disks: Vec::new(),
         nics: Vec::new(),
@@ -234,6 +234,11 @@ pub(crate) fn guest(name: &str, kind: DomainKind, cpupool: Option<Uuid>, hard: [
         memory_reserve_kib: 64 * 1024,
         stays_paused: false,
     }
+}
+
+/// Only PV guests were tried with [`QUICK_LINUX`].
+fn cmdline(kind: DomainKind) -> String {
+    if kind == DomainKind::Pv { format!("console=hvc0 quiet {QUICK_LINUX}") } else { "console=hvc0 quiet".to_owned() }
 }
 
 pub(crate) fn create(config: &DomainConfig) -> Request {

@@ -14,25 +14,23 @@ pub struct Programs {
     pub worker: PathBuf,
 }
 
-/// Builds both programs for the lab.
+/// Builds both programs for the lab, in one go: apart from each other, dependencies would be built twice for their features.
 pub fn programs() -> Result<Programs> {
-    let pinfold = build(&[&["--profile", "lab", "-p", "pinfold"], tls()].concat(), "pinfold")?;
-    Ok(Programs { pinfold, worker: worker()? })
+    let both = [&["--profile", "lab", "-p", "pinfold", "-p", "pinfold-xen"], tls()].concat();
+    let [pinfold, worker] = build(&both, ["pinfold", "pinfold-xen"])?;
+    Ok(Programs { pinfold, worker })
 }
 
 /// Builds both programs as they are released: for figures.
 pub fn released() -> Result<Programs> {
-    Ok(Programs { pinfold: released_pinfold()?, worker: build(&["--release", "-p", "pinfold-xen"], "pinfold-xen")? })
+    let [worker] = build(&["--release", "-p", "pinfold-xen"], ["pinfold-xen"])?;
+    Ok(Programs { pinfold: released_pinfold()?, worker })
 }
 
 /// Builds `pinfold` as it is released, where nothing of Xen is needed.
 pub fn released_pinfold() -> Result<PathBuf> {
-    build(&[&["--release", "-p", "pinfold"], tls()].concat(), "pinfold")
-}
-
-/// Builds the worker alone, for the lab.
-pub fn worker() -> Result<PathBuf> {
-    build(&["--profile", "lab", "-p", "pinfold-xen"], "pinfold-xen")
+    let [pinfold] = build(&[&["--release", "-p", "pinfold"], tls()].concat(), ["pinfold"])?;
+    Ok(pinfold)
 }
 
 /// Builds the library that kills a worker before or after one of its calls, into `folder`. `die_at.c` says how it is used: with
@@ -80,7 +78,8 @@ fn compile(source: &str, flags: &[&str], result: &Path) -> Result<PathBuf> {
 
 /// Builds `pinfold` for this machine, where it needs nothing of Xen.
 pub fn pinfold() -> Result<PathBuf> {
-    build(&[&["-p", "pinfold"], tls()].concat(), "pinfold")
+    let [pinfold] = build(&[&["-p", "pinfold"], tls()].concat(), ["pinfold"])?;
+    Ok(pinfold)
 }
 
 /// Where the system has no OpenSSL to link with, pinfold brings its own.
@@ -89,8 +88,8 @@ fn tls() -> &'static [&'static str] {
     if system { &[] } else { &["--features", "pinfold/vendored-tls"] }
 }
 
-/// Runs `cargo build` and answers where the program lies.
-fn build(arguments: &[&str], name: &str) -> Result<PathBuf> {
+/// Runs `cargo build` and answers where the programs lie.
+fn build<const N: usize>(arguments: &[&str], names: [&str; N]) -> Result<[PathBuf; N]> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut child = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(root)
@@ -100,17 +99,20 @@ fn build(arguments: &[&str], name: &str) -> Result<PathBuf> {
         .spawn()
         .context("cannot run cargo")?;
     let stdout = child.stdout.take().context("cargo's output is piped")?;
-    let mut program = None;
+    let mut programs: [Option<PathBuf>; N] = std::array::from_fn(|_| None);
     for message in Message::parse_stream(BufReader::new(stdout)) {
         if let Message::CompilerArtifact(artifact) = message?
-            && artifact.target.name == name
+            && let Some(at) = names.iter().position(|name| *name == artifact.target.name)
             && let Some(path) = artifact.executable
         {
-            program = Some(path.into_std_path_buf());
+            programs[at] = Some(path.into_std_path_buf());
         }
     }
     if !child.wait()?.success() {
         bail!("cargo build {} failed", arguments.join(" "));
     }
-    program.with_context(|| format!("cargo built no program `{name}`"))
+    if let Some(missing) = programs.iter().position(Option::is_none) {
+        bail!("cargo built no program `{}`", names[missing]);
+    }
+    Ok(programs.map(Option::unwrap_or_default))
 }

@@ -8,7 +8,7 @@ mod manifests;
 mod repository;
 mod status;
 
-pub use build::{Programs, holder, killer, packages, pinfold, programs, released, released_pinfold, worker};
+pub use build::{Programs, holder, killer, packages, pinfold, programs, released, released_pinfold};
 pub use manifests::SITE;
 pub use repository::Change;
 pub use status::Status;
