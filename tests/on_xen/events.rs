@@ -118,9 +118,11 @@ fn create(player: &Player, domain: &ForeignDomain) -> Result<()> {
         DomainKind::Hvm => bail!("the lab has no HVM guest"),
     };
     let name = &domain.name;
+    let quick = if domain.kind == DomainKind::Pv { format!(" {QUICK_LINUX}") } else { String::new() };
+    let cmdline = format!("console=hvc0{quick}");
     let mut config = format!(
         "name='{name}'\ntype='{kind}'\nvcpus={}\nmemory={}\nkernel='/srv/guests/vmlinuz'\nramdisk='/srv/guests/initrd.gz'\n\
-         cmdline='console=hvc0 {QUICK_LINUX}'\npool='{}'\ncpu_weight={}\ncap={}\n",
+         cmdline='{cmdline}'\npool='{}'\ncpu_weight={}\ncap={}\n",
         domain.vcpus,
         domain.memory_kib / 1024,
         domain.cpupool.as_deref().unwrap_or("Pool-0"),
