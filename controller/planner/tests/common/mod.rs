@@ -1,21 +1,24 @@
 //! A stage for plans: manifests, a simulated host, records in memory. One pass plans once and carries out what goes now.
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub, missing_docs)]
 
+mod carry;
 mod manifests;
+mod shown;
 
 use jiff::{SignedDuration, Timestamp};
 use planner::observed::{AcceptedCommit, Dom0Facts, FileFact, HostShutdown, INVENTORY_VERSION, Observed, Uptime};
-use planner::record::{Backoff, Grant, Records};
+use planner::record::{Grant, Records};
 use planner::toolstacks::OtherToolstack;
-use planner::{Disposition, Item, Plan, RecordEdit, Work, laws, plan};
-use protocol::{CpuSet, FailureKind, ImageRef, ImageState, Reading, Request};
+use planner::{Disposition, Item, Plan, laws, plan};
+use protocol::{ImageRef, ImageState, Reading};
 use schema::desired::Desired;
-use sim::{Calls, Event, Fault, File, HostFile, World};
+use sim::{Event, Fault, File, HostFile, World};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use uuid::Uuid;
 
 pub use manifests::*;
+pub use shown::line;
 
 /// Ten cores, 4 GiB, a bridge, a kernel and two disks.
 pub fn host() -> HostFile {
@@ -164,135 +167,6 @@ impl Stage {
         plan
     }
 
-    /// Carries out one item as the host does: records, work, records.
-    pub fn carry_out(&mut self, item: &Item, fault: Fault) -> Result<(), String> {
-        let operation = item.operation.clone().unwrap();
-        self.edit(&operation.before, "");
-        let result = match &operation.work {
-            Work::Xen(request) => {
-                let allowed = if self.law_of_cores { self.allowed(request) } else { BTreeMap::new() };
-                let look = |world: &World| sim::laws::law_of_cores(world, &allowed).unwrap();
-                let mut calls = Calls::with_fault(&mut self.xen, fault).after_call(look);
-                let result = operation::run(&mut calls, request);
-                let (died, elapsed) = (calls.died(), calls.elapsed_ms());
-                drop(calls);
-                self.xen.advance(self.xen.now_ms() + elapsed);
-                if died {
-                    return Err("the worker died".to_owned());
-                }
-                match result {
-                    // The request reached the guest.
-                    Err(failure) if failure.kind == FailureKind::GuestIgnored => Ok(()),
-                    result => result.map(|_| ()).map_err(|failure| failure.to_string()),
-                }
-            }
-            Work::Trash { uuid, .. } => {
-                self.records.vms.remove(uuid);
-                Ok(())
-            }
-            Work::Purge { folder } => {
-                self.records.trash.remove(folder);
-                Ok(())
-            }
-            Work::Restore { uuid, folder } => {
-                let back = self.records.trash.remove(folder).unwrap();
-                self.records.vms.insert(*uuid, back.record);
-                Ok(())
-            }
-            Work::Records => Ok(()),
-        };
-        sim::laws::one_domain_per_uuid(&self.xen).unwrap();
-        sim::laws::memory_goes_on_once(&self.xen).unwrap();
-        match &result {
-            Ok(()) => self.edit(&operation.on_success, ""),
-            Err(message) => self.edit(&operation.on_failure, message),
-        }
-        result
-    }
-
-    /// Where every domain may run while a request is carried out: where it can run now, and where it shall. Domains that stay in Pool-0 are in no partition.
-    fn allowed(&self, request: &Request) -> BTreeMap<Uuid, Vec<CpuSet>> {
-        let mut allowed = BTreeMap::new();
-        for (_, domain) in self.xen.domains().filter(|(_, domain)| domain.poolid != 0) {
-            let before = domain
-                .vcpus
-                .iter()
-                .flat_map(|vcpu| self.xen.effective(domain, vcpu).iter().collect::<Vec<_>>())
-                .collect();
-            allowed.insert(domain.uuid, vec![before]);
-        }
-        match request {
-            Request::ShapeCpupool(shape) => {
-                if let Some((poolid, pool)) = self.xen.pools().find(|(_, pool)| pool.uuid == Some(shape.uuid)) {
-                    let after = pool.cpus.union(&shape.add).difference(&shape.remove);
-                    for (_, domain) in self.xen.domains().filter(|(_, domain)| domain.poolid == poolid) {
-                        allowed.entry(domain.uuid).or_default().push(after.clone());
-                    }
-                }
-            }
-            Request::MoveDomain { target, placement } => {
-                if placement.cpupool.is_none() {
-                    allowed.remove(&target.uuid);
-                } else if let Some(sets) = allowed.get_mut(&target.uuid) {
-                    sets.push(placement.hard[0].clone());
-                }
-            }
-            Request::SetAffinity { target, hard, .. } => {
-                if let Some(sets) = allowed.get_mut(&target.uuid) {
-                    sets.push(hard[0].clone());
-                }
-            }
-            Request::CreateDomain(config) | Request::RestoreDomain { config, .. }
-                if config.placement.cpupool.is_some() =>
-            {
-                allowed.insert(config.mark.uuid, vec![config.placement.hard[0].clone()]);
-            }
-            _ => {}
-        }
-        allowed
-    }
-
-    fn edit(&mut self, edits: &[RecordEdit], message: &str) {
-        for edit in edits {
-            match edit.clone() {
-                RecordEdit::Vm(record) => drop(self.records.vms.insert(record.uuid, Reading::Known(*record))),
-                RecordEdit::Partition(record) => {
-                    drop(self.records.partitions.insert(record.uuid, Reading::Known(record)));
-                }
-                RecordEdit::ForgetPartition(uuid) => drop(self.records.partitions.remove(&uuid)),
-                RecordEdit::Grants(grants) => self.records.grants = Some(Reading::Known(grants)),
-                RecordEdit::UseApproval(id) => drop(self.records.approvals.remove(&id)),
-                RecordEdit::Modes(modes) => self.records.modes = Some(Reading::Known(modes)),
-                RecordEdit::Drift(key, None) => drop(self.records.drift.remove(&key)),
-                RecordEdit::Drift(key, Some(mut record)) => {
-                    for seen in record.fields.values_mut().filter_map(|field| field.seen.as_mut()) {
-                        seen.sighting.suspects.get_or_insert_with(|| self.suspects.clone());
-                    }
-                    drop(self.records.drift.insert(key, record));
-                }
-                RecordEdit::Approve(id, approval) => drop(self.records.approvals.insert(id, approval)),
-                RecordEdit::VmFailed(uuid, backoff) => {
-                    let backoff = self.told(backoff, message);
-                    if let Some(Reading::Known(record)) = self.records.vms.get_mut(&uuid) {
-                        record.here.backoff = Some(backoff);
-                    }
-                }
-                RecordEdit::PartitionFailed(uuid, backoff) => {
-                    let backoff = self.told(backoff, message);
-                    if let Some(Reading::Known(record)) = self.records.partitions.get_mut(&uuid) {
-                        record.backoff = Some(backoff);
-                    }
-                }
-            }
-        }
-    }
-
-    /// The wait begins when the failure is seen.
-    fn told(&self, backoff: Backoff, message: &str) -> Backoff {
-        let until = self.now() + backoff.until.duration_since(backoff.since);
-        Backoff { since: self.now(), until, message: message.to_owned(), ..backoff }
-    }
-
     /// One pass: what was planned, and what of it failed.
     pub fn pass(&mut self) -> (Plan, String) {
         let plan = self.plan();
@@ -343,67 +217,4 @@ impl Stage {
     pub fn wait(&mut self, seconds: u64) {
         self.xen.advance(self.xen.now_ms() + seconds * 1000);
     }
-
-    /// The host as `xl` would show it, briefly.
-    pub fn xl(&self) -> String {
-        let mut text = String::new();
-        for (poolid, pool) in self.xen.pools() {
-            let _ = writeln!(text, "pool {poolid} {} cpus {}", pool.name.as_deref().unwrap_or("-"), pool.cpus);
-        }
-        let observation = self.xen.observe().unwrap();
-        for domain in observation.domains.known().unwrap() {
-            let hard =
-                domain.vcpus.known().unwrap().iter().map(|vcpu| vcpu.hard.to_string()).collect::<Vec<_>>().join(" ");
-            let _ = writeln!(
-                text,
-                "domain {} {:?} pool {} hard {hard}",
-                domain.name.as_deref().unwrap_or("-"),
-                domain.state,
-                domain.poolid.map_or_else(|| "-".to_owned(), |pool| pool.to_string()),
-            );
-        }
-        text
-    }
-
-    /// Conditions and power of one object.
-    pub fn status(&self, object: &str) -> String {
-        let plan = self.plan();
-        let status = plan.objects.iter().find(|status| status.object.to_string() == object).unwrap();
-        let conditions =
-            status.conditions.iter().map(|c| format!("\n  {:?} {:?} {}: {}", c.kind, c.status, c.reason, c.message));
-        format!("{object}: {}{}", status.power, conditions.collect::<String>())
-    }
-}
-
-/// An item on one line.
-pub fn line(item: &Item) -> String {
-    let what = match &item.operation {
-        Some(operation) => match &operation.work {
-            Work::Xen(request) => format!(" do {}", serde_json::to_value(request).unwrap()["do"].as_str().unwrap()),
-            Work::Trash { .. } => " do trash".to_owned(),
-            Work::Restore { .. } => " do restore".to_owned(),
-            Work::Purge { .. } => " do purge".to_owned(),
-            Work::Records => " records".to_owned(),
-        },
-        None => String::new(),
-    };
-    let disposition = match &item.disposition {
-        Disposition::Now => "now".to_owned(),
-        Disposition::AtNextStart => "at next start".to_owned(),
-        Disposition::Held { until } => format!("held: {until}"),
-        Disposition::Waiting { on } => format!("waits: {on}"),
-    };
-    let changes = if item.changes.len() > 4 {
-        String::new()
-    } else {
-        format!(" [{}]", planner::render::changes_inline(&item.changes))
-    };
-    format!(
-        "{} {}{} ({:?}; {}) {disposition}{what}",
-        item.object,
-        planner::render::doing(item.action),
-        if changes == " []" { String::new() } else { changes },
-        item.cause,
-        item.reason
-    )
 }
