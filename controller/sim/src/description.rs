@@ -186,6 +186,31 @@ pub struct ForeignDomain {
     pub autostart: bool,
 }
 
+impl ForeignDomain {
+    /// What `xl create` makes of a configuration with little more than this name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            uuid: None,
+            kind: default_kind(),
+            vcpus: one(),
+            memory_kib: default_memory_kib(),
+            cpupool: None,
+            hard: None,
+            soft: None,
+            weight: default_weight(),
+            cap: 0,
+            disks: Vec::new(),
+            nics: Vec::new(),
+            boot: None,
+            restarts_after_crash: false,
+            toolstack: xl(),
+            paused: false,
+            autostart: false,
+        }
+    }
+}
+
 /// How a guest behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]

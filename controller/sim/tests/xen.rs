@@ -23,7 +23,7 @@ fn pinned() -> World {
 }
 
 fn foreign(name: &str) -> ForeignDomain {
-    serde_json::from_value(serde_json::json!({ "name": name })).unwrap()
+    ForeignDomain::named(name)
 }
 
 #[test]

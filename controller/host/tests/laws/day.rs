@@ -86,23 +86,5 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 fn stranger(name: String) -> ForeignDomain {
-    ForeignDomain {
-        name,
-        uuid: None,
-        kind: protocol::DomainKind::Pv,
-        vcpus: 1,
-        memory_kib: 32 * 1024,
-        cpupool: None,
-        hard: None,
-        soft: None,
-        weight: 256,
-        cap: 0,
-        disks: Vec::new(),
-        nics: Vec::new(),
-        boot: None,
-        restarts_after_crash: false,
-        toolstack: Some(protocol::Toolstack::Xl),
-        paused: false,
-        autostart: false,
-    }
+    ForeignDomain { memory_kib: 32 * 1024, ..ForeignDomain::named(name) }
 }
