@@ -77,6 +77,7 @@ fn xl(event: &Event) -> Option<String> {
         Event::BlockDetach { domain, device } => format!("xl block-detach {domain} {device}"),
         Event::CdInsert { domain, device, path: Some(path) } => format!("xl cd-insert {domain} {device} {path}"),
         Event::CdInsert { domain, device, path: None } => format!("xl cd-eject {domain} {device}"),
+        Event::DeviceModelDies { domain } => format!("pkill -KILL -f \"xen-domid $(xl domid {domain}) \""),
         Event::NetworkAttach { domain, mac, bridge } => format!("xl network-attach {domain} mac={mac} bridge={bridge}"),
         Event::NetworkDetach { domain, devid } => format!("xl network-detach {domain} {devid}"),
         Event::CpupoolMigrate { domain, cpupool } => format!("xl cpupool-migrate {domain} {cpupool}"),

@@ -1,7 +1,7 @@
 //! An HVM guest from creation to its end, with its drives, its screen, its serial port and its power button. The guest is firmware that finds
 //! nothing to boot: that takes no time under emulation, and knows nothing of Xen.
 
-use crate::host::{Host, create, guest, masks, shape, standing, target};
+use crate::host::{HOPELESS, Host, create, guest, masks, shape, standing, target};
 use anyhow::{Context, Result, ensure};
 use lab::{Lab, steadily};
 use protocol::{
@@ -29,6 +29,7 @@ fn from_creation_to_the_end() -> Result<()> {
     media(&host, &domain)?;
     not_asked_but_pressed(&host, &domain)?;
     from_its_memory(&host, &config)?;
+    loses_its_qemu(&host, &config)?;
     host.remove(config.mark.uuid)?;
     ensure!(!host.lab.sh("pgrep -f 'xen-domid [1-9]'")?.success(), "a QEMU is left");
     boots_a_kernel(&host)?;
@@ -156,6 +157,19 @@ fn from_its_memory(host: &Host, config: &DomainConfig) -> Result<()> {
     screen(host, &config)?;
     let insert = Request::SetMedium { target: target(&restored), cdrom: drive("hdd", Some("/srv/b.iso")) };
     host.done(insert)?;
+    Ok(())
+}
+
+/// Xen does not see that QEMU has died, and nothing can be asked of it any more; whoever looks at the domain is told, and it can be ended.
+fn loses_its_qemu(host: &Host, config: &DomainConfig) -> Result<()> {
+    let domain = host.living(config.mark.uuid)?;
+    ensure!(domain.hvm.as_ref().is_some_and(|hvm| !hvm.device_model_gone), "{:?}", domain.hvm);
+    host.lab.run(&format!("pkill -KILL -f 'xen-domid {} '", domain.domid))?;
+    host.lab.wait_until("its QEMU is gone", HOPELESS, |lab| Ok(!lab.sh("pgrep -f 'xen-domid [1-9]'")?.success()))?;
+    let now = host.living(config.mark.uuid)?;
+    assert_eq!(standing(&now), (true, true, DomainState::Running));
+    ensure!(now.hvm.as_ref().is_some_and(|hvm| hvm.device_model_gone), "{:?}", now.hvm);
+    host.refused(Request::SetMedium { target: target(&now), cdrom: drive("hdc", None) })?;
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use crate::config::{Power, VmConfig};
 use crate::create::Budget;
 use crate::draft::{Draft, Rank, moment};
 use crate::record::{Here, Saved, SavedStage, VmRecord};
-use crate::vms::{Planning, target};
+use crate::vms::{Planning, lost_device_model, target};
 use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, live, pause, power, restore, stop};
 use protocol::{Domain, DomainState, ImageRef, ImageState, Reading, Request};
 use uuid::Uuid;
@@ -32,6 +32,11 @@ pub(crate) fn plan_save(planning: &mut Planning, domain: &Domain) {
         return;
     }
     let draft = save_draft(planning, "it should be suspended");
+    if lost_device_model(domain) {
+        // libxl would suspend the guest, find no QEMU to save, and be unable to let it run on.
+        planning.drafts.push(draft.waiting("the guest starts again, with another QEMU"));
+        return;
+    }
     if domain.state == DomainState::Paused {
         let draft = draft.reason("it should be suspended; it is paused and cannot answer, so it runs again first");
         let unpause = if live::placement(planning, domain) { pause::unpause(planning, domain) } else { None };

@@ -111,6 +111,7 @@ impl<'w> Planning<'_, 'w> {
             return;
         }
         self.tell_of_twin(domain);
+        self.tell_of_lost_device_model(domain);
         match domain.state {
             DomainState::Shutdown(ShutdownReason::Suspend) => suspend::plan_suspended(self, domain),
             DomainState::Shutdown(reason) => guest_ends::plan_ended(self, domain, reason),
@@ -129,6 +130,18 @@ impl<'w> Planning<'_, 'w> {
                 World::domain_name(other)
             );
             self.report.stalled("ForeignTwin", message);
+        }
+    }
+
+    /// Its guest stands still at its next access to an emulated device, or goes on for long with PV drivers alone: only a person can weigh that.
+    fn tell_of_lost_device_model(&mut self, domain: &Domain) {
+        if lost_device_model(domain) {
+            let (vm, name) = (&self.subject.object.name, domain.name.as_deref().unwrap_or("NAME"));
+            let message = format!(
+                "the QEMU that emulates its devices has ended under it: whatever its guest does with one of them stops it for good; look into \
+                 /var/log/xen/qemu-dm-{name}.log, then `pinfold restart vm/{vm}`"
+            );
+            self.report.stalled("DeviceModelGone", message);
         }
     }
 
@@ -226,6 +239,11 @@ fn domains<'a>(world: &World<'a>) -> &'a Reading<Vec<Domain>> {
         // Worlds are only made of known observations.
         Reading::Unknown(_) => const { &Reading::Known(Vec::new()) },
     }
+}
+
+/// Whether the QEMU under it has ended: whatever would be asked of that waits for the guest's next start.
+pub(crate) fn lost_device_model(domain: &Domain) -> bool {
+    domain.hvm.as_ref().is_some_and(|hvm| hvm.device_model_gone)
 }
 
 pub(crate) fn target(domain: &Domain) -> Target {

@@ -106,6 +106,33 @@ fn and_by_force_when_it_does_not_mind_that() {
 }
 
 #[test]
+fn a_lost_qemu_is_told_of_and_nothing_is_asked_of_it() {
+    let mut stage = stage(r#""shutdown", "power-off""#, CD);
+    stage.event(&Event::DeviceModelDies { domain: "pc".to_owned() });
+    assert_snapshot!(stage.converge(), @"");
+    assert_snapshot!(stage.status("vm/pc"), @r"
+    vm/pc: running
+      Ready False DeviceModelGone: the QEMU that emulates its devices has ended under it: whatever its guest does with one of them stops it for good; look into /var/log/xen/qemu-dm-pc.log, then `pinfold restart vm/pc`
+      Stalled True DeviceModelGone: the QEMU that emulates its devices has ended under it: whatever its guest does with one of them stops it for good; look into /var/log/xen/qemu-dm-pc.log, then `pinfold restart vm/pc`
+    ");
+    stage.commit(&pc(EMPTY));
+    assert_snapshot!(stage.converge(), @r"
+    1 vm/pc settle (Commit; nothing on the host differs; that is recorded) now records
+      vm/pc change [spec.cdroms[cd].medium (was /srv/b.img)] (Commit; another medium is declared) waits: the guest starts again, with another QEMU
+    ");
+    stage.commit(&pc(&format!("power: suspended\n{CD}")));
+    assert_snapshot!(stage.converge(), @"   vm/pc suspend [spec.power running -> suspended] (Commit; it should be suspended) waits: the guest starts again, with another QEMU");
+    stage.commit(&pc(&format!("power: stopped\n{CD}")));
+    stage.converge();
+    stage.commit(&pc(CD));
+    stage.converge();
+    assert_snapshot!(stage.status("vm/pc"), @r"
+    vm/pc: running
+      Ready True AsDeclared: as commit c50000000000 says
+    ");
+}
+
+#[test]
 fn a_host_without_qemu_says_what_to_install() {
     let mut without = host();
     without.hvm_parts = HvmParts { device_model: false, uefi: false, ..HvmParts::default() };

@@ -59,6 +59,9 @@ pub struct DomainHvm {
     /// The socket in dom0 that its screen is served on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vnc: Option<String>,
+    /// The QEMU that emulated its devices has ended under it. `false` also where nobody can tell: nothing follows from that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub device_model_gone: bool,
 }
 
 /// Which of the things in dom0 are there that HVM guests are made of, besides Xen itself.

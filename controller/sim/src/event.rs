@@ -104,6 +104,11 @@ pub enum Event {
         #[serde(default)]
         path: Option<String>,
     },
+    /// The QEMU of an HVM domain dies under it.
+    DeviceModelDies {
+        /// The domain.
+        domain: String,
+    },
     /// `xl network-attach`.
     NetworkAttach {
         /// The domain.
@@ -352,6 +357,7 @@ impl World {
                 self.eject(domid, device)?;
                 self.insert(domid, device, path.as_deref())
             }
+            Event::DeviceModelDies { domain } => self.lose_device_model(self.domid_of(domain)?),
             Event::NetworkAttach { domain, mac, bridge } => {
                 let nic = NicConfig { mac: mac.clone(), bridge: bridge.clone(), devid: None };
                 let domid = self.domid_of(domain)?;

@@ -79,13 +79,35 @@ impl World {
         Ok(())
     }
 
+    /// QEMU dies. Xen knows nothing of it: the domain stays as it is.
+    pub(crate) fn lose_device_model(&mut self, domid: u32) -> Result<(), Failure> {
+        match &mut self.domain_mut("kill", domid)?.hvm {
+            Some(hvm) => hvm.device_model_gone = true,
+            None => return Err(refused("kill", rc::FAIL, Some(errno::ESRCH), "no such process")),
+        }
+        Ok(())
+    }
+
+    /// What needs QEMU's answer fails without one.
+    pub(crate) fn ask_device_model(&self, call: &str, domid: u32) -> Result<(), Failure> {
+        match &self.domain(call, domid)?.hvm {
+            Some(hvm) if hvm.device_model_gone => {
+                let message = format!("Domain {domid}: Failed to connect to the device model: Connection refused");
+                Err(refused(call, rc::FAIL, Some(errno::ECONNREFUSED), message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes out what is in a drive: the first half of an insertion, too.
     pub(crate) fn eject(&mut self, domid: u32, target: &str) -> Result<(), Failure> {
-        let domain = self.domain_mut(INSERT, domid)?;
+        let domain = self.domain(INSERT, domid)?;
         if domain.kind() != Some(DomainKind::Hvm) {
             let message = format!("Domain {domid}: cdrom-insert requires an HVM domain");
             return Err(refused(INSERT, rc::INVAL, None, message));
         }
+        self.ask_device_model(INSERT, domid)?;
+        let domain = self.domain_mut(INSERT, domid)?;
         let drives = domain.hvm.iter_mut().flat_map(|hvm| &mut hvm.cdroms);
         match drives.into_iter().find(|drive| drive.target == target) {
             Some(drive) => {
@@ -116,5 +138,5 @@ impl Domain {
 pub(crate) fn start(config: &DomainConfig) -> Option<DomainHvm> {
     let hvm = config.hvm.as_ref()?;
     let vnc = hvm.vnc.then(|| protocol::vnc_socket(config.mark.uuid));
-    Some(DomainHvm { pv_drivers: false, cdroms: hvm.cdroms.clone(), vnc })
+    Some(DomainHvm { cdroms: hvm.cdroms.clone(), vnc, ..DomainHvm::default() })
 }

@@ -386,4 +386,5 @@ pub(crate) mod errno {
     pub(crate) const EINVAL: i32 = 22;
     pub(crate) const EADDRINUSE: i32 = 98;
     pub(crate) const EADDRNOTAVAIL: i32 = 99;
+    pub(crate) const ECONNREFUSED: i32 = 111;
 }

@@ -1,4 +1,4 @@
-//! What must be there before a QEMU starts: the folder of its screen's socket, and a blank medium.
+//! What must be there before a QEMU starts, the folder of its screen's socket and a blank medium; and whether one still runs.
 //!
 //! A drive that is empty when QEMU starts gets no `qdisk` backend from it ("Could not stat file ''"), and when a medium is put into it later QEMU
 //! dies (7.2 in Debian 12, tried with `xl cd-insert`). So an empty drive begins with a blank medium, which is ejected before its guest runs.
@@ -35,6 +35,19 @@ pub(crate) fn prepare(config: &DomainConfig) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether the process that was this domain's QEMU has ended. A number that another process has by now, and a process that nobody has waited for,
+/// are ended ones; a process that cannot be read is none.
+pub(crate) fn is_gone(proc: &Path, pid: u32, domid: u32) -> bool {
+    match fs::read(proc.join(pid.to_string()).join("cmdline")) {
+        // libxl starts every QEMU with these words (libxl_dm.c, `libxl__build_device_model_args_new`).
+        Ok(arguments) => {
+            let words: Vec<&[u8]> = arguments.split(|byte| *byte == 0).collect();
+            !words.windows(2).any(|pair| pair == [b"-xen-domid".as_slice(), domid.to_string().as_bytes()])
+        }
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
+}
+
 /// The daemon's own folder of sockets, when a worker comes before it.
 fn public_folder(folder: &Path) -> Result<(), Failure> {
     let failed = |error: io::Error| io_failure(&format!("mkdir {}", folder.display()), &error);
@@ -60,6 +73,22 @@ fn private_folder(folder: &Path) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_qemu_is_known_by_its_domain() {
+        let proc = tempfile::tempdir().unwrap();
+        let process = |pid: u32, arguments: &str| {
+            let folder = proc.path().join(pid.to_string());
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("cmdline"), arguments).unwrap();
+        };
+        process(10, "/usr/libexec/xen-qemu-system-i386\0-xen-domid\x007\0-no-shutdown\0");
+        process(11, "vi\0-xen-domid\x0070\0");
+        process(12, "");
+        fs::create_dir_all(proc.path().join("14/cmdline")).unwrap();
+        let gone = |pid| is_gone(proc.path(), pid, 7);
+        assert_eq!([10, 11, 12, 13, 14].map(gone), [false, true, true, true, false]);
+    }
 
     #[test]
     fn the_folder_is_roots_alone_and_no_link() {

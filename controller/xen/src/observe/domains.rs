@@ -2,6 +2,7 @@
 
 use super::devices::Backends;
 use super::stored::{is_libvirts, stored};
+use crate::device_model;
 use crate::libxl::{List, Store, uuid_of};
 use crate::monitor;
 use crate::xen::Xen;
@@ -11,6 +12,7 @@ use protocol::{
     Stored, Toolstack, Vcpu,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use uuid::Uuid;
 
 /// All domains but dom0, dying ones included.
@@ -124,7 +126,10 @@ fn hvm(xen: &Xen, home: &str, info: &sys::libxl_dominfo) -> Result<Option<Domain
     // QEMU's own word for where it listens, which libxl asks it for when it has started it (libxl_dm.c, `device_model_postconfig_vnc`). Of a
     // Unix socket QEMU says that its path is the port.
     let vnc = xen.store.read(&format!("{home}/console/vnc-port"))?.filter(|port| port.starts_with('/'));
-    Ok(Some(DomainHvm { pv_drivers, cdroms: Vec::new(), vnc }))
+    // Guests cannot write this node. libxl removes it with the domain (`libxl__spawn_local_dm` and `kill_device_model`, libxl_dm.c).
+    let pid = xen.store.read(&format!("{home}/image/device-model-pid"))?.and_then(|pid| pid.parse().ok());
+    let device_model_gone = pid.is_some_and(|pid| device_model::is_gone(Path::new("/proc"), pid, info.domid));
+    Ok(Some(DomainHvm { pv_drivers, cdroms: Vec::new(), vnc, device_model_gone }))
 }
 
 /// Where its text console is, as `libxl_primary_console_get_tty` looks for it. Read every time: xenconsoled, started again, puts all
