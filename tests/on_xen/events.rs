@@ -101,6 +101,7 @@ fn guest_ends(player: &Player, domain: &str, how: ShutdownReason) -> Result<()> 
         ShutdownReason::Poweroff => "poweroff",
         ShutdownReason::Reboot => "reboot",
         ShutdownReason::Crash => "crash",
+        ShutdownReason::Watchdog => "watchdog-fires",
         other => bail!("the lab's guests do not end by {other:?}"),
     };
     player.rig.lab.type_in_guest(domain, command)?;

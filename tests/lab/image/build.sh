@@ -97,7 +97,7 @@ guests() {
     ln -s ../bin/busybox "$work/guest/sbin/init"
     ln -s bin/busybox "$work/guest/init"
     mkdir -p "$root/srv/guests"
-    initramfs "$work/guest" xen-blkfront xen-netfront ext4 > "$work/guest.gz"
+    initramfs "$work/guest" xen-blkfront xen-netfront ext4 xen_wdt > "$work/guest.gz"
     mv "$work/guest.gz" "$root/srv/guests/initrd.gz"
     cp "$work/vmlinux" "$root/srv/guests/vmlinuz"
     # QEMU, which loads the kernel of an HVM guest, wants it packed.

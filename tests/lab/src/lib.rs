@@ -42,7 +42,7 @@
 //! and `pvh.cfg` to try them with `xl create`; `/usr/lib/grub-xen` has Debian's tiny grub kernels. A guest prints
 //! `pinfold-guest up` on its console once per boot ([`Lab::guest_boots`]), then idles with a root shell on that console:
 //! whatever is typed there ([`Lab::type_in_guest`], or `guest-type DOMAIN LINE` in dom0) happens inside, so `reboot`,
-//! `poweroff` and `crash` (a panic) end it from within. Its kernel command line sets its behaviour:
+//! `poweroff`, `crash` (a panic) and `watchdog-fires` end it from within. Its kernel command line sets its behaviour:
 //!
 //! | option | the guest |
 //! |---|---|
