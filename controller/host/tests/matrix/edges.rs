@@ -37,6 +37,8 @@ pub fn edges() -> Vec<Edge> {
     let mut edges = life();
     edges.extend(stands_still());
     edges.extend(changes());
+    edges.extend(plugs());
+    edges.extend(hvm());
     edges.extend(places());
     edges.extend(ends());
     edges.extend(verbs::edges());
@@ -106,6 +108,44 @@ fn changes() -> Vec<Edge> {
             Commit(|| {
                 vec![vm("v", "cpu: {weight: 900, pins: [{socket: 0, core: 1}]}\n  memory: {target: 48Mi, max: 64Mi}")]
             }),
+        ),
+    ]
+}
+
+fn plugs() -> Vec<Edge> {
+    const DISK: &str = "disks: [{name: data, target: xvdb, path: /srv/a.img}]";
+    const NIC: &str = "nics: [{name: lan0, network: lan}]";
+    vec![
+        edge("a disk attached", || vec![vm("v", "")], Commit(|| vec![vm("v", DISK)])),
+        edge("a disk taken away", || vec![vm("v", DISK)], Commit(|| vec![vm("v", "")])),
+        edge("a NIC attached", || vec![vm("v", "")], Commit(|| vec![vm("v", NIC)])),
+        edge("a NIC taken away", || vec![vm("v", NIC)], Commit(|| vec![vm("v", "")])),
+        edge("a disk's other file", || vec![vm("v", DISK)], Commit(|| vec![vm("v", &DISK.replace("a.img", "b.img"))])),
+    ]
+}
+
+/// What is otherwise where QEMU emulates a PC.
+fn hvm() -> Vec<Edge> {
+    let filled = || vec![pc("cdroms: [{name: cd, target: hdc, medium: /srv/a.img}]"), vm("w", "")];
+    let empty = || vec![pc("cdroms: [{name: cd, target: hdc}]"), vm("w", "")];
+    let other = || vec![pc("cdroms: [{name: cd, target: hdc, medium: /srv/b.img}]"), vm("w", "")];
+    let suspended = || vec![pc("power: suspended"), vm("w", "")];
+    vec![
+        edge("HVM: absent to running", Vec::new, Commit(filled)),
+        edge("HVM: running to stopped", filled, Commit(|| vec![pc("power: stopped"), vm("w", "")])),
+        edge("HVM: running to gone", filled, Commit(|| vec![vm("w", "")])),
+        edge("HVM: a medium ejected", filled, Commit(empty)),
+        edge("HVM: a medium inserted", empty, Commit(filled)),
+        edge("HVM: another medium", filled, Commit(other)),
+        edge("HVM: a drive taken away", filled, Commit(|| vec![pc(""), vm("w", "")])),
+        edge("HVM: other firmware", filled, Commit(|| vec![pc("firmware: uefi"), vm("w", "")])),
+        edge("HVM: running to suspended", || vec![pc(""), vm("w", "")], Commit(suspended)),
+        edge("HVM: suspended to running", || vec![pc(""), vm("w", "")], Second(suspended, filled)),
+        edge("HVM: QEMU dies", filled, Happens(|| Event::DeviceModelDies { domain: "v".to_owned() })),
+        edge(
+            "HVM: its medium changed by hand",
+            filled,
+            Happens(|| Event::CdInsert { domain: "v".to_owned(), device: "hdc".to_owned(), path: None }),
         ),
     ]
 }
@@ -213,7 +253,8 @@ pub fn manifests(objects: &[String]) -> String {
     let pool = "{id: \"6c1d3f5a-2b47-4e0c-9d8e-7a50c1b2e394\", changes: {maxDeletions: 100, restarts: allow}}";
     let host = "{pool: lab, dom0: {cores: [{socket: 0, core: 0}]}}";
     let mut text = format!(
-        "{HEAD}Pool\nmetadata: {{name: lab}}\nspec: {pool}\n---\n{HEAD}Host\nmetadata: {{name: xen1}}\nspec: {host}\n"
+        "{HEAD}Pool\nmetadata: {{name: lab}}\nspec: {pool}\n---\n{HEAD}Host\nmetadata: {{name: xen1}}\nspec: {host}\n\
+         ---\n{HEAD}Network\nmetadata: {{name: lan}}\nspec: {{bridge: xenbr0}}\n"
     );
     for object in objects {
         text.push_str("---\n");
@@ -238,6 +279,11 @@ fn vm(name: &str, more: &str) -> String {
         writeln!(text, "  {line}").unwrap();
     }
     text
+}
+
+/// `v` as an HVM guest.
+fn pc(more: &str) -> String {
+    vm("v", &format!("type: hvm\n{more}"))
 }
 
 fn cp(name: &str, cores: &str) -> String {

@@ -89,31 +89,43 @@ fn requests_ignored(edge: &Edge) -> Vec<Played> {
 
 fn call_fails(edge: &Edge) -> Vec<Played> {
     use CallName::{
-        AddCpu, Cpupools, CreateCpupool, CreateDomain, DestroyCpupool, DestroyDomain, Domains, MarkReady, MoveDomain,
-        NeedMemory, PauseDomain, RemoveCpu, RenameCpupool, RenameDomain, SetHardAffinity, SetMemoryTarget, SetSched,
-        SetVcpusOnline, ShutdownDomain, UnpauseDomain,
+        AddCpu, AttachDisk, AttachNic, Cpupools, CreateCpupool, CreateDomain, DestroyCpupool, DestroyDomain,
+        DetachDisk, DetachNic, DiscardImage, Domains, MarkReady, MoveDomain, NeedMemory, PauseDomain, PressPowerButton,
+        RemoveCpu, RenameCpupool, RenameDomain, RestoreDomain, ResumeDomain, SaveDomain, SetHardAffinity, SetMedium,
+        SetMemoryTarget, SetSched, SetVcpusOnline, ShutdownDomain, UnpauseDomain, UseImage,
     };
     let calls = [
         AddCpu,
+        AttachDisk,
+        AttachNic,
         Cpupools,
         CreateCpupool,
         CreateDomain,
         DestroyCpupool,
         DestroyDomain,
+        DetachDisk,
+        DetachNic,
+        DiscardImage,
         Domains,
         MarkReady,
         MoveDomain,
         NeedMemory,
         PauseDomain,
+        PressPowerButton,
         RemoveCpu,
         RenameCpupool,
         RenameDomain,
+        RestoreDomain,
+        ResumeDomain,
+        SaveDomain,
         SetHardAffinity,
+        SetMedium,
         SetMemoryTarget,
         SetSched,
         SetVcpusOnline,
         ShutdownDomain,
         UnpauseDomain,
+        UseImage,
     ];
     let failing = |call: CallName| {
         let order = |stage: &mut crate::stage::Stage| {

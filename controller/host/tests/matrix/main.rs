@@ -49,6 +49,8 @@ const NOT_PLAYED: &[(&str, &str, &str)] = &[
         "the worker is killed",
         "there is no domain: the folder goes to the trash, its memory with it, without a worker",
     ),
+    ("HVM: QEMU dies", "the daemon is killed", "it is only told of: nothing is written"),
+    ("HVM: QEMU dies", "the worker is killed", "it is only told of: no worker runs"),
     ("guest suspends itself", "the daemon is killed", "a suspended guest is left as it is: nothing is written"),
     ("guest suspends itself", "the worker is killed", "a suspended guest is left as it is: no worker runs"),
 ];
@@ -92,7 +94,10 @@ pub fn desired(objects: &[String]) -> Desired {
 /// after each one. Then whatever was ordered ceases, and the host comes to rest.
 pub fn play(edge: &Edge, prepare: &mut dyn FnMut(&mut Stage), after_pass: &mut dyn FnMut(&mut Stage, u32)) -> Played {
     let mut host = sim::HostFile::plain(8, 4 << 20);
-    host.files.insert("/srv/vmlinuz".to_owned(), sim::File::File { size: 8_000_000 });
+    host.bridges.insert("xenbr0".to_owned());
+    for path in ["/srv/vmlinuz", "/srv/a.img", "/srv/b.img"] {
+        host.files.insert(path.to_owned(), sim::File::File { size: 8_000_000 });
+    }
     let mut stage = Stage::new(host);
     stage.commit(desired(&(edge.before)()));
     stage.settle(SignedDuration::from_mins(10));

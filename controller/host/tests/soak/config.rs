@@ -45,6 +45,10 @@ pub struct Vm {
     pub ramdisk: bool,
     /// Name, target, path, read-only.
     pub disks: Vec<(String, String, String, bool)>,
+    /// Media of the drives `hdc` and `hdd`, of those that there are; only HVM has them.
+    pub cdroms: Vec<Option<String>>,
+    /// Only HVM has it.
+    pub firmware: &'static str,
     /// Name, network, address.
     pub nics: Vec<(String, String, Option<String>)>,
     pub timeout_s: u32,
@@ -55,6 +59,12 @@ pub struct Vm {
     pub label: Option<u32>,
     pub formerly: Vec<String>,
 }
+
+/// Of domains.
+pub const KINDS: &[&str] = &["pv", "pv", "pvh", "pvh", "hvm"];
+
+/// What may be wanted of a VM.
+pub const POWERS: &[&str] = &["running", "running", "running", "stopped", "paused", "suspended"];
 
 #[derive(Clone, Debug)]
 pub enum Place {
@@ -100,8 +110,8 @@ impl Config {
         let online = draw.number(1, 3);
         let memory_mib = draw.number(32, 128);
         Vm {
-            kind: draw.word(&["pv", "pvh"]),
-            power: if draw.chance(85) { "running" } else { "stopped" },
+            kind: draw.word(KINDS),
+            power: if draw.chance(80) { "running" } else { draw.word(POWERS) },
             mode: "enforce",
             restart: draw.word(&["always", "on-failure", "never"]),
             online,
@@ -114,6 +124,8 @@ impl Config {
             cmdline: 0,
             ramdisk: draw.chance(50),
             disks: Vec::new(),
+            cdroms: vec![None; draw.number(0, 2) as usize],
+            firmware: "bios",
             nics: Vec::new(),
             timeout_s: draw.number(5, 90),
             crash_dumps: 0,
@@ -228,12 +240,29 @@ impl Vm {
         for (name, target, path, read_only) in &self.disks {
             let _ = writeln!(text, "  - {{name: {name}, target: {target}, path: {path}, readOnly: {read_only}}}");
         }
+        if *kind == "hvm" {
+            text.push_str(&self.of_hvm());
+        }
         if !self.nics.is_empty() {
             text.push_str("  nics:\n");
         }
         for (name, network, mac) in &self.nics {
             let mac = mac.as_ref().map(|mac| format!(", mac: \"{mac}\"")).unwrap_or_default();
             let _ = writeln!(text, "  - {{name: {name}, network: {network}{mac}}}");
+        }
+        text
+    }
+}
+
+impl Vm {
+    fn of_hvm(&self) -> String {
+        let mut text = format!("  firmware: {}\n", self.firmware);
+        if !self.cdroms.is_empty() {
+            text.push_str("  cdroms:\n");
+        }
+        for (medium, target) in self.cdroms.iter().zip(["hdc", "hdd"]) {
+            let medium = medium.as_ref().map(|path| format!(", medium: {path}")).unwrap_or_default();
+            let _ = writeln!(text, "  - {{name: {target}, target: {target}{medium}}}");
         }
         text
     }

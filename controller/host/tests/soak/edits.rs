@@ -1,6 +1,6 @@
 //! What an author does to a repository. To add a field: a member of `config::Vm` (or another kind), its line in `text`, and a row here.
 
-use crate::config::{Config, Partition, Place, Vm};
+use crate::config::{Config, KINDS, POWERS, Partition, Place, Vm};
 use crate::draw::Draw;
 
 /// An edit: its name, how often it is drawn, and what it does. One that makes an invalid configuration is a refused commit.
@@ -33,10 +33,8 @@ pub const EDITS: &[Edit] = &[
             config.vms.insert(name, vm);
         }
     }),
-    ("vm.type", 1, |config, draw| vm(config, draw, |vm, draw| vm.kind = draw.word(&["pv", "pvh"]))),
-    ("vm.power", 3, |config, draw| {
-        vm(config, draw, |vm, draw| vm.power = draw.word(&["running", "running", "stopped"]));
-    }),
+    ("vm.type", 1, |config, draw| vm(config, draw, |vm, draw| vm.kind = draw.word(KINDS))),
+    ("vm.power", 5, |config, draw| vm(config, draw, |vm, draw| vm.power = draw.word(POWERS))),
     ("vm.mode", 2, |config, draw| {
         vm(config, draw, |vm, draw| vm.mode = draw.word(&["enforce", "enforce", "plan", "observe"]));
     }),
@@ -75,6 +73,14 @@ pub const EDITS: &[Edit] = &[
     ("vm.disks.readOnly", 1, |config, draw| {
         vm(config, draw, |vm, _| vm.disks.iter_mut().take(1).for_each(|disk| disk.3 = !disk.3));
     }),
+    ("vm.cdroms", 1, |config, draw| {
+        vm(config, draw, |vm, draw| vm.cdroms.resize(draw.number(0, 2) as usize, None));
+    }),
+    ("vm.cdroms.medium", 3, |config, draw| {
+        let medium = draw.chance(70).then(|| format!("/srv/disk{}.img", draw.number(0, 39)));
+        vm(config, draw, |vm, _| vm.cdroms.iter_mut().take(1).for_each(|drive| drive.clone_from(&medium)));
+    }),
+    ("vm.firmware", 1, |config, draw| vm(config, draw, |vm, draw| vm.firmware = draw.word(&["bios", "uefi"]))),
     ("vm.nics added", 2, |config, draw| {
         let network = a_name(config.networks.iter(), draw);
         let name = config.name("n");

@@ -72,35 +72,50 @@ pub const EVENTS: &[Happening] = &[
         let guest = sim::Guest { ignores, ..sim::Guest::default() };
         stage.apply(&Event::GuestBehaves { name: a_vm(config, draw), guest });
     }),
+    ("a QEMU dies", 1, Lasting, |stage, config, draw| {
+        stage.apply(&Event::DeviceModelDies { domain: a_vm(config, draw) });
+    }),
     ("removals of pCPUs stick", 1, Without, |stage, _, draw| {
         stage.apply(&Event::RemovalsStick { times: draw.number(1, 3) });
     }),
     ("a call fails", 4, Without, |stage, _, draw| {
         use CallName::{
-            AddCpu, ClaimDomain, CreateCpupool, CreateDomain, DestroyCpupool, DestroyDomain, Domains, DumpDomain,
-            MarkReady, MoveDomain, PauseDomain, RemoveCpu, SetHardAffinity, SetMemoryTarget, SetSched, SetVcpusOnline,
-            ShutdownDomain, StopMonitor, UnpauseDomain,
+            AddCpu, AttachDisk, AttachNic, ClaimDomain, CreateCpupool, CreateDomain, DestroyCpupool, DestroyDomain,
+            DetachDisk, DetachNic, DiscardImage, Domains, DumpDomain, MarkReady, MoveDomain, PauseDomain,
+            PressPowerButton, RemoveCpu, RestoreDomain, ResumeDomain, SaveDomain, SetHardAffinity, SetMedium,
+            SetMemoryTarget, SetSched, SetVcpusOnline, ShutdownDomain, StopMonitor, UnpauseDomain, UseImage,
         };
         let call = *draw.pick(&[
             AddCpu,
+            AttachDisk,
+            AttachNic,
             ClaimDomain,
             CreateCpupool,
             CreateDomain,
             DestroyCpupool,
             DestroyDomain,
+            DetachDisk,
+            DetachNic,
+            DiscardImage,
             Domains,
             DumpDomain,
             MarkReady,
             MoveDomain,
             PauseDomain,
+            PressPowerButton,
             RemoveCpu,
+            RestoreDomain,
+            ResumeDomain,
+            SaveDomain,
             SetHardAffinity,
+            SetMedium,
             SetMemoryTarget,
             SetSched,
             SetVcpusOnline,
             ShutdownDomain,
             StopMonitor,
             UnpauseDomain,
+            UseImage,
         ]);
         let failed = FailedCall {
             call,
@@ -210,7 +225,7 @@ fn hand(config: &Config, draw: &mut Draw) -> Event {
     let cpupool = draw.pick(&pools).clone();
     let pcpus = config.cores * config.threads;
     let cpus: CpuSet = (0..draw.number(1, 4)).map(|_| draw.number(0, pcpus - 1)).collect();
-    match draw.number(0, 18) {
+    match draw.number(0, 19) {
         0..=2 => Event::VcpuPin { domain, vcpu: draw.chance(50).then_some(0), hard: cpus },
         3 => Event::SchedSet { domain, weight: 1 + u16::try_from(draw.number(0, 2000)).unwrap(), cap: 20 },
         4 => Event::MemSet { domain, memory_kib: u64::from(draw.number(20_000, 200_000)) },
@@ -227,6 +242,7 @@ fn hand(config: &Config, draw: &mut Draw) -> Event {
         15 => Event::CpupoolCreateDies,
         16 => Event::CpupoolDestroy { cpupool },
         17 => Event::CpupoolCreate { name: format!("x{}", draw.number(0, 2)), cpus },
+        18 => Event::CdInsert { domain, device: "hdc".to_owned(), path: Some("/srv/disk39.img".to_owned()) },
         _ => Event::Create { domain: stranger(domain, draw).into(), raced: draw.chance(20) },
     }
 }
