@@ -56,7 +56,8 @@ pub struct Config {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Observe {
-    /// How often cpupools, masks and weights are read, which raise no event in Xen. Default: `1s`.
+    /// How often cpupools, masks and weights are read, which raise no event in Xen; less often, up to a tenth as often, where a look
+    /// takes more than a quarter of that. Default: `1s`.
     #[serde(default)]
     pub interval: Option<Span>,
 }

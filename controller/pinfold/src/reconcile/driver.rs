@@ -29,6 +29,13 @@ use tokio::sync::watch;
 /// Shorter waits than this would only heat the room: what comes due is done this late at most.
 const LEAST_WAIT: Duration = Duration::from_millis(20);
 
+/// So many times as long as the last pass took is rested before the next look that nothing asks for: where looking is dear, the host's own work
+/// goes first.
+const REST: u32 = 4;
+
+/// But never longer than so many intervals.
+const LONGEST_REST: u32 = 10;
+
 /// What a driver works with.
 pub struct Parts {
     /// The host.
@@ -295,7 +302,7 @@ impl Driver {
         self.note(observed.now, notes);
         let snapshot = Snapshot {
             started: self.started,
-            interval: self.parts.interval + self.last_pass,
+            interval: self.rest() + self.last_pass,
             observed: Arc::clone(observed),
             plan: Arc::clone(plan),
             objects: Arc::new(objects),
@@ -320,14 +327,23 @@ impl Driver {
 
     /// What was due before the observation is in the plan already: only what comes due after it shortens the wait.
     fn wait(&self, plan: &Plan, observed_at: Timestamp) -> Duration {
-        let Some(due) = plan.due.filter(|due| *due > observed_at) else { return self.parts.interval };
+        let Some(due) = plan.due.filter(|due| *due > observed_at) else { return self.rest() };
         let left = Duration::try_from(due.duration_since((self.parts.clock)().at)).unwrap_or_default();
-        left.clamp(LEAST_WAIT, self.parts.interval.max(LEAST_WAIT))
+        left.clamp(LEAST_WAIT, self.rest().max(LEAST_WAIT))
+    }
+
+    /// How long nobody looks if nothing happens.
+    fn rest(&self) -> Duration {
+        rest(self.parts.interval, self.last_pass)
     }
 
     fn note(&self, now: Timestamp, notes: impl IntoIterator<Item = Note>) {
         notes.into_iter().for_each(|one| journal::note(&self.store, now, self.in_force.commit(), one));
     }
+}
+
+fn rest(interval: Duration, last_pass: Duration) -> Duration {
+    last_pass.saturating_mul(REST).clamp(interval, interval.saturating_mul(LONGEST_REST))
 }
 
 /// What other hands changed, as a line of the journal.
@@ -346,5 +362,16 @@ fn reason(verb: &Verb) -> Option<&str> {
         | Verb::AcceptHistory { reason, .. }
         | Verb::TrashRestore { reason, .. }
         | Verb::TrashPurge { reason, .. } => Some(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_is_dear_is_taken_less_often() {
+        let rested = |ms| rest(Duration::from_secs(1), Duration::from_millis(ms)).as_millis();
+        assert_eq!([0, 30, 250, 500, 9000].map(rested), [1000, 1000, 1000, 2000, 10_000]);
     }
 }
