@@ -49,8 +49,7 @@ pub fn after_call(before: &World, request: &Request, now: &World) -> Result<(), 
     law_of_cores(now, &allowed(before, request))?;
     foreign_untouched(before, now)?;
     memory_goes_on_once(now)?;
-    // Another hand may have made a second one before.
-    one_domain_per_uuid(now).or_else(|broken| one_domain_per_uuid(before).map_or(Ok(()), |()| Err(broken)))
+    no_more_domains_of_a_uuid(before, now)
 }
 
 /// Where each domain that is, or comes, into a cpupool of ours may run while a request is carried out: the cores of its partition
@@ -118,13 +117,33 @@ pub fn memory_goes_on_once(world: &World) -> Result<(), Broken> {
 
 /// No two domains that are not being torn down have one UUID.
 pub fn one_domain_per_uuid(world: &World) -> Result<(), Broken> {
-    let mut seen = BTreeMap::new();
-    for (domid, domain) in world.domains().filter(|(_, domain)| !domain.is_dying()) {
-        if let Some(other) = seen.insert(domain.uuid, domid) {
-            return Err(Broken::TwoDomains(other, domid, domain.uuid));
+    no_more_than(world, &BTreeMap::new())
+}
+
+/// The same, but for those that another hand had made before.
+fn no_more_domains_of_a_uuid(before: &World, now: &World) -> Result<(), Broken> {
+    no_more_than(now, &by_uuid(before))
+}
+
+fn no_more_than(world: &World, before: &BTreeMap<Uuid, Vec<u32>>) -> Result<(), Broken> {
+    for (uuid, domids) in by_uuid(world) {
+        let were = before.get(&uuid).map_or(0, Vec::len);
+        if let [.., one, other] = domids[..]
+            && domids.len() > were
+        {
+            return Err(Broken::TwoDomains(one, other, uuid));
         }
     }
     Ok(())
+}
+
+/// Domains that are not being torn down.
+fn by_uuid(world: &World) -> BTreeMap<Uuid, Vec<u32>> {
+    let mut domids: BTreeMap<Uuid, Vec<u32>> = BTreeMap::new();
+    for (domid, domain) in world.domains().filter(|(_, domain)| !domain.is_dying()) {
+        domids.entry(domain.uuid).or_default().push(domid);
+    }
+    domids
 }
 
 /// Foreign domains and cpupools, and dom0, are as they were, apart from what guests do to themselves.
