@@ -12,7 +12,10 @@ pub(crate) fn linux(name: &str, memory_mib: u32, more: &str) -> String {
     )
 }
 
-/// A domain that never runs: paused before its first instruction. Its kernel, unpacked, takes 58 MiB.
+/// A domain that never runs: GRUB, which is small, paused before its first instruction.
 pub(crate) fn paused(name: &str) -> String {
-    linux(name, 96, "  power: paused\n")
+    format!(
+        "apiVersion: pinfold.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: {name}}}\nspec:\n  host: xen1\n  type: pv\n  vcpus: 1\n  \
+         memory: 32Mi\n  cpu: {{pins: [{{socket: 0, core: 9}}]}}\n  boot: {{grub: true}}\n  power: paused\n"
+    )
 }

@@ -38,6 +38,13 @@ impl Journal {
         seconds(self.0.iter().find(of_it).with_context(|| format!("{commit} was not accepted"))?)
     }
 
+    /// What happened to a VM, for an error.
+    pub(crate) fn story(&self, vm: &str) -> String {
+        let of_it = |event: &&Value| event["object"]["name"] == vm;
+        let lines: Vec<String> = self.0.iter().filter(of_it).map(ToString::to_string).collect();
+        lines.join("\n")
+    }
+
     /// Steps of a VM that were done, in their order. Those that only wrote records took no worker, and are left out.
     pub(crate) fn done(&self, vm: &str, reason: &str) -> Result<Vec<Done>> {
         let of_it = |event: &&Value| {

@@ -136,7 +136,12 @@ fn repaired(journal: &Journal, said: &str, names: &[String], times: usize) -> Re
         let of_it = |line: &str| line.strip_prefix(&format!("{name} "))?.parse::<f64>().ok();
         let widened: Vec<f64> = said.lines().filter_map(of_it).collect();
         let repaired = journal.done(name, "RepairDone")?;
-        ensure!(widened.len() == times && repaired.len() == times, "{name}: {widened:?}, {} repairs", repaired.len());
+        ensure!(
+            widened.len() == times && repaired.len() == times,
+            "{name}: {widened:?}, {} repairs:\n{}",
+            repaired.len(),
+            journal.story(name)
+        );
         took.extend(widened.iter().zip(&repaired).map(|(widened, repaired)| repaired.at - widened));
         libxl.extend(repaired.iter().map(|repaired| repaired.libxl));
     }
