@@ -12,10 +12,14 @@ pub(crate) fn linux(name: &str, memory_mib: u32, more: &str) -> String {
     )
 }
 
+/// Where dom0 has GRUB for PV guests, and where those of [`paused`] boot it from.
+pub(crate) const GRUB: [&str; 2] = ["/usr/lib/grub-xen/grub-x86_64-xen.bin", "/srv/guests/grub.bin"];
+
 /// A domain that never runs: GRUB, which is small, paused before its first instruction.
 pub(crate) fn paused(name: &str) -> String {
     format!(
         "apiVersion: pinfold.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: {name}}}\nspec:\n  host: xen1\n  type: pv\n  vcpus: 1\n  \
-         memory: 32Mi\n  cpu: {{pins: [{{socket: 0, core: 9}}]}}\n  boot: {{grub: true}}\n  power: paused\n"
+         memory: 32Mi\n  cpu: {{pins: [{{socket: 0, core: 9}}]}}\n  boot: {{kernel: \"{}\"}}\n  power: paused\n",
+        GRUB[1]
     )
 }

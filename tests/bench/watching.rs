@@ -1,7 +1,7 @@
 //! What pinfold notices by itself on real Xen: what watching costs dom0, how soon a pin that somebody widened is narrow again, and how soon the status
 //! says that a guest has powered off. One lab, one boot.
 
-use crate::guests::{linux, paused};
+use crate::guests::{GRUB, linux, paused};
 use crate::journal::Journal;
 use crate::report::{Report, Unit, median, percentile, say};
 use anyhow::{Context, Result, ensure};
@@ -33,6 +33,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     let programs = rig::released()?;
     say("booting real Xen in QEMU");
     let rig = Rig::boot(Lab::builder().memory_mib(8192), &programs)?;
+    rig.lab.run(&format!("cp {}", GRUB.join(" ")))?;
     rig.start_daemon()?;
     let still: Vec<String> = (0..PAUSED).map(|number| format!("still-{number}")).collect();
     make(&rig, &still, paused)?;
