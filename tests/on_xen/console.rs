@@ -1,6 +1,6 @@
 //! A person at a guest's console, and what the guest uses: from before its first boot to its end, on real terminals of a real xenconsoled.
 
-use crate::manifests::vm;
+use crate::manifests::{vm, vm_with_boot};
 use anyhow::{Context, Result, ensure};
 use lab::{Lab, Topology};
 use rig::{Change, Rig, SITE};
@@ -63,7 +63,24 @@ fn a_console_from_before_the_boot_to_the_end() -> Result<()> {
     ensure!(said.matches("attached to domain").count() == 2, "{said}");
     ensure!(said.contains(": poweroff; "), "{said}");
     ensure!(said.trim_end().lines().last().is_some_and(|last| last.contains("vm/web: off: off by guest")), "{said}");
-    Ok(())
+    of_a_pc(&rig)
+}
+
+/// A serial port that QEMU stands behind, of another QEMU after a reset.
+fn of_a_pc(rig: &Rig) -> Result<()> {
+    rig.lab.run("cp /srv/guests/pc.img /srv/disks/pc.img")?;
+    let disk = "  type: hvm\n  disks: [{name: root, target: hda, path: \"/srv/disks/pc.img\"}]\n";
+    let commit = rig.commit("a PC", &[Change::Write("pc.yaml", &vm_with_boot("pc", "{order: [disk]}", disk))])?;
+    rig.until_converged(&commit)?;
+    sit(rig, "pc", "pinfold console vm/pc")?;
+    until(rig, "pc.out", "pinfold-guest up", 1)?;
+    types(rig, "pc", "reboot")?;
+    until(rig, "pc.err", ": reboot; ", 1)?;
+    until(rig, "pc.err", "attached to domain", 2)?;
+    let before = text(rig, "pc.out")?.matches("pinfold-guest up").count();
+    until(rig, "pc.out", "pinfold-guest up", before + 1)?;
+    types(rig, "pc", "poweroff")?;
+    until(rig, "pc.code", "0\n", 1)
 }
 
 /// What `top` says of a guest with a disk and a NIC, beside what dom0's kernel says.

@@ -106,7 +106,14 @@ fn guest_ends(player: &Player, domain: &str, how: ShutdownReason) -> Result<()> 
     };
     player.rig.lab.type_in_guest(domain, command)?;
     let state = format!("xl list {domain} | awk 'NR == 2 {{print $5}}'");
-    player.rig.until(&format!("{domain} has ended"), |rig| Ok(rig.lab.run(&state)?.contains(['s', 'c'])))
+    player.rig.until(&format!("{domain} has ended"), |rig| {
+        let has_ended = rig.lab.run(&state)?.contains(['s', 'c']);
+        // Nobody can tell when a PC listens: until it has heard.
+        if !has_ended && player.is_silent(domain) {
+            rig.lab.type_in_guest(domain, command)?;
+        }
+        Ok(has_ended)
+    })
 }
 
 /// Somebody makes a domain: with the lab's own kernel, so that it lives.
@@ -157,6 +164,7 @@ fn put(player: &Player, path: &str, file: Option<&File>) -> Result<()> {
         Some(File::File { .. }) if name.starts_with("vmlinuz") => {
             format!("[ -e {path} ] || cp /srv/guests/vmlinuz {path}")
         }
+        Some(File::File { .. }) if name.starts_with("pc") => format!("[ -e {path} ] || cp /srv/guests/pc.img {path}"),
         Some(File::File { size }) => {
             format!("[ -e {path} ] || {{ mkdir -p $(dirname {path}) && truncate -s {size} {path}; }}")
         }

@@ -232,6 +232,11 @@ impl Player {
         arm(&self.rig, at)
     }
 
+    /// Whether a guest of this name never says that it is up.
+    pub(crate) fn is_silent(&self, name: &str) -> bool {
+        self.silent.contains(name)
+    }
+
     /// Runs a command that must succeed.
     pub(crate) fn run(&self, command: &str) -> Result<String, LabError> {
         self.rig.lab.run(command)

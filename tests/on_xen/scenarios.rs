@@ -33,6 +33,7 @@ plays!(
     host_reboot,
     hot_plug,
     hvm,
+    hvm_boots,
     missing_things,
     modes,
     moved_by_hand,

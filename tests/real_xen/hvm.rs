@@ -1,12 +1,12 @@
 //! An HVM guest from creation to its end, with its drives, its screen, its serial port and its power button. The guest is firmware that finds
-//! nothing to boot: that takes no time under emulation, and knows nothing of Xen.
+//! nothing to boot, or a boot sector: that takes little time under emulation, and knows nothing of Xen.
 
 use crate::host::{HOPELESS, Host, create, guest, masks, shape, standing, target};
 use anyhow::{Context, Result, ensure};
 use lab::{Lab, steadily};
 use protocol::{
     BootConfig, BootDevice, Cdrom, Domain, DomainConfig, DomainKind, DomainState, FailureKind, Firmware, HvmConfig,
-    NicConfig, Request, vnc_socket,
+    NicConfig, Request, ShutdownReason, vnc_socket,
 };
 use uuid::Uuid;
 
@@ -32,6 +32,7 @@ fn from_creation_to_the_end() -> Result<()> {
     loses_its_qemu(&host, &config)?;
     host.remove(config.mark.uuid)?;
     ensure!(!host.lab.sh("pgrep -f 'xen-domid [1-9]'")?.success(), "a QEMU is left");
+    boots_from_its_disk(&host, config.placement.cpupool)?;
     boots_a_kernel(&host)?;
     ensure!(host.remains()?.is_empty(), "{}", host.remains()?);
     Ok(())
@@ -171,6 +172,25 @@ fn loses_its_qemu(host: &Host, config: &DomainConfig) -> Result<()> {
     ensure!(now.hvm.as_ref().is_some_and(|hvm| hvm.device_model_gone), "{:?}", now.hvm);
     host.refused(Request::SetMedium { target: target(&now), cdrom: drive("hdc", None) })?;
     Ok(())
+}
+
+/// Firmware finds the disk, what is on it runs and is heard on the serial port, and it switches itself off when its power button is pressed.
+fn boots_from_its_disk(host: &Host, cpupool: Option<Uuid>) -> Result<()> {
+    host.lab.run("cp /srv/guests/pc.img /srv/pc.img")?;
+    let mut config = firmware(cpupool);
+    "/srv/pc.img".clone_into(&mut config.disks[0].path);
+    host.done(create(&config))?;
+    let domain = host.living(config.mark.uuid)?;
+    let tty = domain.console.as_deref().context("it has a console")?;
+    host.lab.spawn(&format!("exec cat {tty}"), "/tmp/serial")?;
+    let says = |what: &'static str| {
+        host.lab.wait_until(what, HOPELESS, |lab| Ok(lab.run("cat /tmp/serial 2>/dev/null; true")?.contains(what)))
+    };
+    says("pinfold-guest up")?;
+    host.done(Request::PressPowerButton { target: target(&domain) })?;
+    let off = DomainState::Shutdown(ShutdownReason::Poweroff);
+    host.wait_for("it is off", config.mark.uuid, |domain| domain.is_some_and(|domain| domain.state == off))?;
+    host.remove(config.mark.uuid)
 }
 
 /// QEMU is given a kernel of dom0, and the guest runs. How far it gets is a matter of emulation's speed, and not waited for.

@@ -102,6 +102,10 @@ guests() {
     cp "$work/vmlinux" "$root/srv/guests/vmlinuz"
     # QEMU, which loads the kernel of an HVM guest, wants it packed.
     cp "$packed" "$root/srv/guests/bzImage"
+    # A disk that firmware boots from.
+    as --32 -o "$work/boot.o" "$recipe/pc/boot.S"
+    ld -m elf_i386 -Ttext 0x7c00 -e _start --oformat binary -o "$root/srv/guests/pc.img" "$work/boot.o"
+    truncate -s 1M "$root/srv/guests/pc.img"
 }
 
 dom0() {
