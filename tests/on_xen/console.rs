@@ -2,7 +2,7 @@
 
 use crate::manifests::{vm, vm_with_boot};
 use anyhow::{Context, Result, ensure};
-use lab::{Lab, Topology};
+use lab::{Lab, Topology, steadily};
 use rig::{Change, Rig, SITE};
 
 /// Starts a console in dom0 whose keys come through a pipe that stays open, and whose exit code is kept.
@@ -63,14 +63,23 @@ fn a_console_from_before_the_boot_to_the_end() -> Result<()> {
     ensure!(said.matches("attached to domain").count() == 2, "{said}");
     ensure!(said.contains(": poweroff; "), "{said}");
     ensure!(said.trim_end().lines().last().is_some_and(|last| last.contains("vm/web: off: off by guest")), "{said}");
-    of_a_pc(&rig)
+    Ok(())
 }
 
 /// A serial port that QEMU stands behind, of another QEMU after a reset.
-fn of_a_pc(rig: &Rig) -> Result<()> {
+#[test]
+fn a_console_of_a_pc() -> Result<()> {
+    steadily(of_a_pc)
+}
+
+fn of_a_pc() -> Result<()> {
+    let lab = Lab::builder().name("console-of-a-pc").topology(Topology::TenCores).parallel();
+    let rig = &Rig::boot(lab, &rig::programs()?)?;
+    rig.start_daemon()?;
     rig.lab.run("cp /srv/guests/pc.img /srv/disks/pc.img")?;
     let disk = "  type: hvm\n  disks: [{name: root, target: hda, path: \"/srv/disks/pc.img\"}]\n";
-    let commit = rig.commit("a PC", &[Change::Write("pc.yaml", &vm_with_boot("pc", "{order: [disk]}", disk))])?;
+    let pc = vm_with_boot("pc", "{order: [disk]}", disk);
+    let commit = rig.commit("a PC", &[Change::Write("base.yaml", SITE), Change::Write("pc.yaml", &pc)])?;
     rig.until_converged(&commit)?;
     sit(rig, "pc", "pinfold console vm/pc")?;
     until(rig, "pc.out", "pinfold-guest up", 1)?;

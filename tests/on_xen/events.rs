@@ -77,7 +77,7 @@ fn xl(event: &Event) -> Option<String> {
         Event::BlockDetach { domain, device } => format!("xl block-detach {domain} {device}"),
         Event::CdInsert { domain, device, path: Some(path) } => format!("xl cd-insert {domain} {device} {path}"),
         Event::CdInsert { domain, device, path: None } => format!("xl cd-eject {domain} {device}"),
-        Event::DeviceModelDies { domain } => format!("pkill -KILL -f \"xen-domid $(xl domid {domain}) \""),
+        Event::DeviceModelDies { domain } => format!("pkill -KILL -f \"[x]en-domid $(xl domid {domain}) \""),
         Event::NetworkAttach { domain, mac, bridge } => format!("xl network-attach {domain} mac={mac} bridge={bridge}"),
         Event::NetworkDetach { domain, devid } => format!("xl network-detach {domain} {devid}"),
         Event::CpupoolMigrate { domain, cpupool } => format!("xl cpupool-migrate {domain} {cpupool}"),
@@ -156,6 +156,11 @@ fn create(player: &Player, domain: &ForeignDomain) -> Result<()> {
     Ok(())
 }
 
+/// Whether an HVM guest boots from this file.
+pub(crate) fn is_pc(path: &str) -> bool {
+    path.ends_with("/pc.img")
+}
+
 /// Puts something at a path, or takes it away. No size says what is in a kernel: one that is called so is the lab's.
 fn put(player: &Player, path: &str, file: Option<&File>) -> Result<()> {
     let name = path.rsplit('/').next().unwrap_or_default();
@@ -164,7 +169,7 @@ fn put(player: &Player, path: &str, file: Option<&File>) -> Result<()> {
         Some(File::File { .. }) if name.starts_with("vmlinuz") => {
             format!("[ -e {path} ] || cp /srv/guests/vmlinuz {path}")
         }
-        Some(File::File { .. }) if name.starts_with("pc") => format!("[ -e {path} ] || cp /srv/guests/pc.img {path}"),
+        Some(File::File { .. }) if is_pc(path) => format!("[ -e {path} ] || cp /srv/guests/pc.img {path}"),
         Some(File::File { size }) => {
             format!("[ -e {path} ] || {{ mkdir -p $(dirname {path}) && truncate -s {size} {path}; }}")
         }

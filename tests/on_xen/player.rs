@@ -48,7 +48,7 @@ impl Player {
             .name(format!("scenario-{name}"))
             .topology(Topology::Cores(u8::try_from(host.topology.cores)?))
             .memory_mib(u32::try_from(host.memory.total_kib / 1024)?);
-        if has_pvh(folder)? {
+        if has_pvh(folder)? || host.files.keys().any(|path| events::is_pc(path)) {
             lab = lab.parallel();
         }
         let rig = killer::boot(lab)?;

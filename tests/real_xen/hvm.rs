@@ -16,7 +16,7 @@ fn an_hvm_guest_from_creation_to_its_end() -> Result<()> {
 }
 
 fn from_creation_to_the_end() -> Result<()> {
-    let host = Host::boot_on(Lab::builder())?;
+    let host = Host::boot_on(Lab::builder().parallel())?;
     // udev does so where it is whole.
     host.lab.run("modprobe tun; truncate -s 1M /srv/a.iso /srv/b.iso; truncate -s 8M /srv/hda.img")?;
     let fast = shape("fast", "2-3");
@@ -165,7 +165,7 @@ fn from_its_memory(host: &Host, config: &DomainConfig) -> Result<()> {
 fn loses_its_qemu(host: &Host, config: &DomainConfig) -> Result<()> {
     let domain = host.living(config.mark.uuid)?;
     ensure!(domain.hvm.as_ref().is_some_and(|hvm| !hvm.device_model_gone), "{:?}", domain.hvm);
-    host.lab.run(&format!("pkill -KILL -f 'xen-domid {} '", domain.domid))?;
+    host.lab.run(&format!("pkill -KILL -f '[x]en-domid {} '", domain.domid))?;
     host.lab.wait_until("its QEMU is gone", HOPELESS, |lab| Ok(!lab.sh("pgrep -f 'xen-domid [1-9]'")?.success()))?;
     let now = host.living(config.mark.uuid)?;
     assert_eq!(standing(&now), (true, true, DomainState::Running));

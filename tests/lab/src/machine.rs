@@ -75,7 +75,7 @@ impl Builder {
         self
     }
 
-    /// Emulates each processor in a thread of its own; for PVH guests. Default: one thread for all processors.
+    /// Emulates each processor in a thread of its own; for PVH guests, and HVM guests that boot. Default: one thread for all processors.
     ///
     /// One thread is quicker: a processor that spins gives way at once to the one that it waits for. A PV Linux with two vCPUs came up in
     /// 15 to 26 s, and with threads, beside another such lab on two cores, in 82 to 117 s. But then Linux in a PVH guest panics: 14 of 29
