@@ -110,6 +110,8 @@ impl Player {
     /// What the host looks like, as `pinfold inventory` and its folders say.
     pub(crate) fn summary(&self) -> Result<String> {
         self.rig.start_daemon()?;
+        let events = self.rig.pinfold("events --limit 10000")?.ok()?;
+        ensure!(!events.contains("xen-qemu"), "a device model is told of as one who changes things:\n{events}");
         let inventory: Value = serde_json::from_str(&self.rig.pinfold("inventory")?.ok()?)?;
         let xen: Reading<Observation> = serde_json::from_value(inventory["xen"].clone())?;
         let names = |folder: &str| -> Result<Vec<String>> {
