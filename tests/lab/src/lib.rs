@@ -44,9 +44,6 @@
 //! whatever is typed there ([`Lab::type_in_guest`], or `guest-type DOMAIN LINE` in dom0) happens inside, so `reboot`,
 //! `poweroff`, `crash` (a panic) and `watchdog-fires` end it from within. Its kernel command line sets its behaviour:
 //!
-//! `pc.img` is a disk for an HVM guest: a boot sector that says `pinfold-guest up` on the serial port every five seconds, obeys the power button,
-//! and is powered off or reset by typing `poweroff` or `reboot` there.
-//!
 //! | option | the guest |
 //! |---|---|
 //! | *(none)* | idles, obeys shutdown and reboot requests at once |
@@ -56,6 +53,9 @@
 //! | `pf.after=10` | … this many seconds after it is up, instead of at once |
 //! | `pf.once` | … only if its disk `xvda` was never booted with `pf.once` before (marks the disk's start) |
 //! | `pf.ip=192.168.77.11/24` | configures `eth0` |
+//!
+//! `pc.img` is a disk for an HVM guest: a boot sector that says `pinfold-guest up` on the serial port every five seconds, obeys the power button,
+//! and is powered off or reset by typing `poweroff` or `reboot` there.
 //!
 //! # Invariants
 //!
