@@ -34,45 +34,15 @@ pub(crate) fn disks(sheet: &mut Sheet<'_>, kind: VmType) -> (Vec<Disk>, Vec<Cdro
 
 fn drive(sheet: &mut Sheet<'_>, word: &Word, kind: VmType) -> Option<Drive> {
     let is_hvm = kind == VmType::Hvm;
-    let mut lost = |why: &str, next: &str| {
-        sheet.lost(&word.bytes, "this disk", why, next);
-        None
+    let disk = match understood(&word.text, is_hvm) {
+        Ok(disk) => disk,
+        Err((why, next)) => {
+            sheet.lost(&word.bytes, "this disk", &why, next);
+            return None;
+        }
     };
-    let parsed = match disk::parse(&word.text) {
-        Ok(parsed) => parsed,
-        Err(why) => return lost(&why, "xl-disk-configuration(5) says how a disk is written"),
-    };
-    let disk::Disk { target, format, vdev, read_only, cdrom, backend, backend_type, script, others } = parsed;
-    if cdrom && !is_hvm {
-        return lost("a PV or PVH guest has no CD drive", "give the image as a disk with access `r`");
-    }
-    let target = target.filter(|target| !target.is_empty());
-    // A drive without a medium is written so.
-    let is_empty = cdrom && (target.is_none() || format.as_deref() == Some("empty"));
-    if let Some(format) = format.filter(|format| format != "raw" && !is_empty) {
-        return lost(
-            &format!("its format is `{format}`, and disks are raw"),
-            "convert it with `qemu-img convert -O raw`",
-        );
-    }
-    if let Some(script) = script {
-        return lost(
-            &format!("`{script}` prepares it, and disks are files and devices of dom0"),
-            "attach it to dom0, and name the device",
-        );
-    }
-    if let Some(backend) = backend.filter(|backend| !matches!(backend.as_str(), "0" | "Domain-0")) {
-        return lost(
-            &format!("domain `{backend}` serves it, and pinfold's backends are in dom0"),
-            "leave this domain to `xl`",
-        );
-    }
-    let vdev = vdev.unwrap_or_default();
-    let known = if is_hvm { check::disk_target(&vdev) } else { names::pv_disk_target(&vdev) };
-    if let Err(why) = known {
-        return lost(&why, "name it so here, see how the guest finds it then, and import again");
-    }
-    let vdev = match hvm::drive(&vdev, read_only == Some(true) && !cdrom).filter(|_| is_hvm) {
+    let Understood { vdev, path, read_only, is_cdrom, lossy } = disk;
+    let vdev = match hvm::drive(&vdev, read_only && !is_cdrom).filter(|_| is_hvm) {
         Some(drive) => {
             let message = format!("`{vdev}` becomes `{drive}`: that is where the guest's firmware finds it");
             sheet.changed(&word.bytes, &message, "a guest with PV drivers goes on to see it under the old name");
@@ -80,23 +50,6 @@ fn drive(sheet: &mut Sheet<'_>, word: &Word, kind: VmType) -> Option<Drive> {
         }
         None => vdev,
     };
-    let mut lost = |why: &str, next: &str| {
-        sheet.lost(&word.bytes, "this disk", why, next);
-        None
-    };
-    if is_empty {
-        return Some(Drive::Cdrom(Cdrom { name: vdev.parse().ok()?, target: vdev, medium: None }));
-    }
-    let Some(target) = target else { return lost("it has no file or device", "name one") };
-    // xl puts `/dev/` before a path that does not start with `/` (xl-disk-configuration(5), "target").
-    let path = names::path(&if target.starts_with('/') { target } else { format!("/dev/{target}") });
-    if let Err(why) = check::host_path(&path) {
-        return lost(&why, "write the whole path");
-    }
-    let name = vdev.parse().ok()?;
-    let lossy = others.iter().filter(|other| !matches!(other.as_str(), "discard" | "direct-io-safe"));
-    let lossy =
-        lossy.cloned().chain(backend_type.filter(|kind| kind != "phy").map(|kind| format!("backendtype={kind}")));
     for other in lossy {
         sheet.lost(
             &word.bytes,
@@ -105,10 +58,64 @@ fn drive(sheet: &mut Sheet<'_>, word: &Word, kind: VmType) -> Option<Drive> {
             "leave it out; the disk itself is carried over",
         );
     }
-    if cdrom {
-        return Some(Drive::Cdrom(Cdrom { name, target: vdev, medium: Some(path) }));
+    let name = vdev.parse().ok()?;
+    if is_cdrom {
+        return Some(Drive::Cdrom(Cdrom { name, target: vdev, medium: path }));
     }
-    Some(Drive::Disk(Disk { name, target: vdev, path, read_only: read_only.unwrap_or(false) }))
+    Some(Drive::Disk(Disk { name, target: vdev, path: path?, read_only }))
+}
+
+/// What manifests can say of a line of `disk`.
+struct Understood {
+    vdev: String,
+    /// A CD-ROM drive may be empty.
+    path: Option<String>,
+    read_only: bool,
+    is_cdrom: bool,
+    /// Words that are not carried over.
+    lossy: Vec<String>,
+}
+
+/// Reads a line of `disk`; an error is why there is nothing to carry over, and what to do about that.
+fn understood(text: &str, is_hvm: bool) -> Result<Understood, (String, &'static str)> {
+    let parsed = disk::parse(text).map_err(|why| (why, "xl-disk-configuration(5) says how a disk is written"))?;
+    let disk::Disk { target, format, vdev, read_only, cdrom, backend, backend_type, script, others } = parsed;
+    if cdrom && !is_hvm {
+        return Err(("a PV or PVH guest has no CD drive".to_owned(), "give the image as a disk with access `r`"));
+    }
+    let target = target.filter(|target| !target.is_empty());
+    // A drive without a medium is written so.
+    let is_empty = cdrom && (target.is_none() || format.as_deref() == Some("empty"));
+    if let Some(format) = format.filter(|format| format != "raw" && !is_empty) {
+        return Err((
+            format!("its format is `{format}`, and disks are raw"),
+            "convert it with `qemu-img convert -O raw`",
+        ));
+    }
+    if let Some(script) = script {
+        let why = format!("`{script}` prepares it, and disks are files and devices of dom0");
+        return Err((why, "attach it to dom0, and name the device"));
+    }
+    if let Some(backend) = backend.filter(|backend| !matches!(backend.as_str(), "0" | "Domain-0")) {
+        let why = format!("domain `{backend}` serves it, and pinfold's backends are in dom0");
+        return Err((why, "leave this domain to `xl`"));
+    }
+    let vdev = vdev.unwrap_or_default();
+    let known = if is_hvm { check::disk_target(&vdev) } else { names::pv_disk_target(&vdev) };
+    known.map_err(|why| (why, "name it so here, see how the guest finds it then, and import again"))?;
+    let path = match target.filter(|_| !is_empty) {
+        None if is_empty => None,
+        None => return Err(("it has no file or device".to_owned(), "name one")),
+        // xl puts `/dev/` before a path that does not start with `/` (xl-disk-configuration(5), "target").
+        Some(target) => Some(names::path(&if target.starts_with('/') { target } else { format!("/dev/{target}") })),
+    };
+    if let Some(Err(why)) = path.as_deref().map(check::host_path) {
+        return Err((why, "write the whole path"));
+    }
+    let lossy = others.into_iter().filter(|other| !matches!(other.as_str(), "discard" | "direct-io-safe"));
+    let lossy = lossy.chain(backend_type.filter(|kind| kind != "phy").map(|kind| format!("backendtype={kind}")));
+    let lossy = if is_empty { Vec::new() } else { lossy.collect() };
+    Ok(Understood { vdev, path, read_only: read_only.unwrap_or(false), is_cdrom: cdrom, lossy })
 }
 
 /// The NICs that manifests can say.
