@@ -16,7 +16,7 @@ pub use health::{Dom0Health, HarmfulLine, Mount, UnitHealth};
 use planner::observed::{Dom0Facts, FileFact};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ impl Eyes {
             complete = listing.complete;
             files.extend(listing.paths.iter().map(|path| (path.clone(), fact(path, &allowed, &blocks))));
         }
-        files.extend(paths.iter().map(|path| (path.clone(), fact(path, &allowed, &blocks))));
+        files.extend(paths.iter().map(|path| (path.clone(), raw(path, fact(path, &allowed, &blocks)))));
         Dom0Facts {
             bridges: bridges(&self.root),
             allow_paths: self.allow_paths.clone(),
@@ -108,6 +108,33 @@ fn fact(path: &str, allowed: &[PathBuf], blocks: &Blocks) -> FileFact {
     }
 }
 
+/// A file is of no use when it holds a disk image that is not raw: the guest would see the format instead of its disk, and what it writes would
+/// destroy the image. Only of what a manifest names: a listing may be long.
+fn raw(path: &str, fact: FileFact) -> FileFact {
+    let is_file = matches!(fact, FileFact::File { .. });
+    match is_file.then(|| packed(Path::new(path))).flatten() {
+        Some(format) => FileFact::Unusable(format!(
+            "it holds an image in {format}, and a guest is given what stands in the file as it is; make a raw one: `qemu-img convert -O raw`"
+        )),
+        None => fact,
+    }
+}
+
+/// The format of a disk image, by how such files begin (QEMU's docs/interop and block/). A file that cannot be read is left to whoever opens it.
+fn packed(path: &Path) -> Option<&'static str> {
+    const FORMATS: [(&[u8], &str); 6] = [
+        (b"QFI\xfb", "qcow2"),
+        (b"KDMV", "VMDK"),
+        (b"# Disk DescriptorFile", "VMDK"),
+        (b"conectix", "VHD"),
+        (b"vhdxfile", "VHDX"),
+        (b"<<< ", "VDI"),
+    ];
+    let mut begin = Vec::new();
+    fs::File::open(path).and_then(|file| file.take(32).read_to_end(&mut begin)).ok()?;
+    FORMATS.iter().find(|(magic, _)| begin.starts_with(magic)).map(|(_, format)| *format)
+}
+
 /// Network devices that are bridges.
 fn bridges(root: &Path) -> BTreeSet<String> {
     let Ok(devices) = fs::read_dir(root.join("sys/class/net")) else { return BTreeSet::new() };
@@ -149,5 +176,28 @@ mod tests {
         );
         assert!(facts.files_complete);
         assert_eq!(facts.files[&format!("{srv_text}/vm/root.img")], FileFact::File { size: 512 });
+    }
+
+    #[test]
+    fn an_image_in_another_format_is_no_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().to_str().unwrap().to_owned();
+        let fact = |begin: &[u8]| {
+            let path = format!("{folder}/a.img");
+            fs::write(&path, [begin, &[0; 64]].concat()).unwrap();
+            let facts = Eyes::new(vec![folder.clone()], 0, 0).look(&[path.clone()].into());
+            facts.files[&path].clone()
+        };
+        let FileFact::Unusable(why) = fact(b"QFI\xfb\0\0\0\x03") else { panic!("a guest would write over it") };
+        assert_eq!(
+            why,
+            "it holds an image in qcow2, and a guest is given what stands in the file as it is; make a raw one: `qemu-img convert -O raw`"
+        );
+        for begin in [&b"KDMV\x01"[..], b"conectix", b"vhdxfile", b"<<< Oracle VM VirtualBox Disk Image >>>\n"] {
+            assert!(matches!(fact(begin), FileFact::Unusable(_)), "{begin:?}");
+        }
+        for begin in [&b""[..], b"\xeb\x63\x90", b"QFI"] {
+            assert!(matches!(fact(begin), FileFact::File { .. }), "{begin:?}");
+        }
     }
 }
