@@ -11,20 +11,28 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Why nothing is known of a host whose worker does not answer.
+const SILENT: &str = "WorkerSilent";
 /// The first wait after a death; doubled with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait between two starts.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// As long as this an answer is waited for at most, in times of the first deadline: with 10 s a pass stays below the 60 s of systemd's watchdog.
+const MOST_PATIENCE: u32 = 4;
 /// Bytes of one line: an observation of ten thousand domains is below it.
 const LINE: u64 = 256 << 20;
 /// Lines of standard error that are kept for the reason of a death.
 const LAST_WORDS: usize = 5;
 
 /// The worker that is asked.
+///
+/// A silent one is replaced, and the next has twice as long: on a host that is busy a new worker, which has to read everything again, is slower
+/// than the one that it replaces. Answers that come soon take the patience back.
 pub(crate) struct Serve {
     worker: PathBuf,
     waker: Waker,
     deadline: Duration,
+    patience: Duration,
     running: Option<Running>,
     /// Why the last one is gone, how many went in a row, and when the next may start.
     lost: Option<Lost>,
@@ -52,7 +60,7 @@ enum Line {
 
 impl Serve {
     pub(crate) fn new(worker: PathBuf, waker: Waker, deadline: Duration) -> Self {
-        Self { worker, waker, deadline, running: None, lost: None, next_call: 0 }
+        Self { worker, waker, deadline, patience: deadline, running: None, lost: None, next_call: 0 }
     }
 
     /// What Xen says now, or why it cannot be known.
@@ -62,9 +70,13 @@ impl Serve {
         {
             return Reading::Unknown(lost.cause.clone());
         }
+        let began = Instant::now();
         match self.ask() {
             Ok(answer) => {
                 self.lost = None;
+                if began.elapsed() < self.patience / 4 {
+                    self.patience = (self.patience / 2).max(self.deadline);
+                }
                 match answer {
                     Ok(observation) => Reading::Known(*observation),
                     Err(failure) => unknown(&failure),
@@ -72,6 +84,9 @@ impl Serve {
             }
             Err(cause) => {
                 self.bury();
+                if cause.reason == SILENT {
+                    self.patience = self.patience.saturating_mul(2).min(self.deadline.saturating_mul(MOST_PATIENCE));
+                }
                 let in_a_row = self.lost.as_ref().map_or(0, |lost| lost.in_a_row) + 1;
                 let wait = FIRST_WAIT.saturating_mul(1 << (in_a_row - 1).min(10)).min(LONGEST_WAIT);
                 self.lost = Some(Lost { cause: cause.clone(), in_a_row, retry: Instant::now() + wait });
@@ -83,7 +98,7 @@ impl Serve {
     /// Asks, starting the worker when there is none. One that died since the last answer is replaced at once: its death says nothing
     /// about the next one.
     fn ask(&mut self) -> Result<Result<Box<Observation>, protocol::Failure>, Cause> {
-        let (fresh, deadline) = (self.running.is_none(), self.deadline);
+        let (fresh, deadline) = (self.running.is_none(), self.patience);
         match self.ask_once() {
             Err(Trouble::Died(_)) if !fresh => {
                 self.bury();
@@ -94,7 +109,7 @@ impl Serve {
     }
 
     fn ask_once(&mut self) -> Result<Result<Box<Observation>, protocol::Failure>, Trouble> {
-        let until = Instant::now() + self.deadline;
+        let until = Instant::now() + self.patience;
         if self.running.is_none() {
             self.running = Some(self.spawn(until)?);
         }
@@ -209,7 +224,7 @@ impl Trouble {
             Self::NoXen(message) => ("NoXen", message),
             Self::Died(how) => ("WorkerDied", format!("pinfold-xen serve is gone ({how}); it is started again")),
             Self::Silent => (
-                "WorkerSilent",
+                SILENT,
                 format!("pinfold-xen serve gave no answer within {} s; it is started again", deadline.as_secs()),
             ),
         };

@@ -48,6 +48,22 @@ fn a_serve_that_stays_silent_is_replaced_and_said() {
     }
 }
 
+/// As on a host that is too busy for the usual deadline.
+#[test]
+fn a_serve_that_is_slow_is_given_more_time() {
+    let slow = SERVE.replacen("while read -r call; do", "while read -r call; do sleep 0.6", 1);
+    let scene = Scene::new(&slow, "");
+    let deadlines = Deadlines { answer: Duration::from_millis(400), ..impatient() };
+    let (mut host, _woken) = scene.host_with(deadlines, system_clock());
+    assert!(unknown(&mut host).starts_with("WorkerSilent"), "the first one had 400 ms");
+    let known = |_: &u32| {
+        std::thread::sleep(Duration::from_millis(100));
+        unknown(&mut host).is_empty()
+    };
+    // It needs one more, and the next answers as slowly; a busy machine may need more of both.
+    assert!((0..200).filter(known).take(3).count() == 3, "it is asked again and again, and never waited for");
+}
+
 #[test]
 fn a_worker_that_ignores_its_deadline_is_told_then_killed() {
     let scene = Scene::new(SERVE, &format!("trap 'touch told' TERM; {HANG}"));
