@@ -109,6 +109,7 @@ impl World {
 
     pub(crate) fn fill_image(&mut self, domid: u32, image: ImageRef) -> Result<(), Failure> {
         let now_ms = self.now_ms;
+        self.ask_device_model(SAVE, domid)?;
         let Domain { guest, current_kib, vcpus, .. } = self.domain(SAVE, domid)?.clone();
         let ran_ms = guest.since_ms.map_or(0, |since| now_ms - since);
         let guest = Running { since_ms: None, off_at_ms: None, ran_ms, suspensions: guest.suspensions + 1, ..guest };
@@ -127,6 +128,8 @@ impl World {
     }
 
     pub(crate) fn domain_resume(&mut self, domid: u32) -> Result<(), Failure> {
+        // QEMU goes on first (`libxl__dm_resume`, libxl_dom_suspend.c), then the guest.
+        self.ask_device_model(RESUME, domid)?;
         let domain = self.domain_mut(RESUME, domid)?;
         if domain.shutdown != Some(ShutdownReason::Suspend) {
             return Err(refused(RESUME, rc::INVAL, Some(errno::EINVAL), format!("domain {domid} has not suspended")));

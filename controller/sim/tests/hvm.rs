@@ -137,3 +137,19 @@ fn a_guest_that_hears_nothing_is_suspended_all_the_same() {
     let image = ImageRef { vm: target.uuid, image };
     assert!(matches!(world.image_state(image), ImageState::Used { .. }));
 }
+
+#[test]
+fn without_its_qemu_nothing_is_saved_and_the_guest_does_not_go_on() {
+    let mut world = running(&[]);
+    let target = target(&world, "pc");
+    apply(&mut world, &Event::DeviceModelDies { domain: "pc".to_owned() });
+    assert!(domain(&world, "pc").hvm.unwrap().device_model_gone);
+    let image = id("image");
+    let saved = run(&mut world, &Request::SaveDomain { target, image }).unwrap_err();
+    assert_eq!((saved.kind, saved.errno), (FailureKind::Refused, Some(111)));
+    assert!(!matches!(world.image_state(ImageRef { vm: target.uuid, image }), ImageState::Whole(_)));
+    let placement = placement(None, &["4", "5"]);
+    let resumed = run(&mut world, &Request::ResumeDomain { target, image, placement }).unwrap_err();
+    assert_eq!(resumed.errno, Some(111));
+    run(&mut world, &Request::DestroyDomain { target }).unwrap();
+}
