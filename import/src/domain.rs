@@ -4,7 +4,7 @@ use crate::names::{self, Networks};
 use crate::xl::restart_of;
 use crate::{Site, cpus};
 use protocol::{BootConfig, CpuSet, Domain, DomainKind, Observation, Reading, Stored};
-use schema::desired::{Boot, Cpu, Disk, Memory, Nic, Vcpus, Vm, VmType};
+use schema::desired::{Boot, BootDevice, Cdrom, Cpu, Disk, Firmware, Hvm, Memory, Nic, Vcpus, Vm, VmType};
 use schema::units::{Cores, Name, Size};
 use schema::{Finding, check};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +45,7 @@ pub(crate) fn vm(
     let kind = kind(&mut sheet);
     let vcpus = vcpus(&mut sheet);
     let disks = disks(&mut sheet);
+    let hvm = hvm(&mut sheet);
     let restart = domain.stored.as_ref().map(|stored| restart_of(&stored.on_poweroff, &stored.on_crash));
     let boot = domain.stored.as_ref().and_then(|stored| boot(&mut sheet, stored, !disks.is_empty()));
     if domain.stored.is_none() {
@@ -69,7 +70,7 @@ pub(crate) fn vm(
         boot,
         disks,
         nics,
-        hvm: None,
+        hvm,
         shutdown_timeout: None,
         crash_dumps: None,
         protect: false,
@@ -101,13 +102,7 @@ fn kind(sheet: &mut Sheet<'_>) -> Option<VmType> {
     match sheet.domain.kind {
         Some(DomainKind::Pv) => Some(VmType::Pv),
         Some(DomainKind::Pvh) => Some(VmType::Pvh),
-        Some(DomainKind::Hvm) => {
-            sheet.refuse(
-                "it is an HVM guest, and those cannot be taken over while they run",
-                "write its manifest by hand, shut it down, and let pinfold create it",
-            );
-            None
-        }
+        Some(DomainKind::Hvm) => Some(VmType::Hvm),
         None => {
             sheet.refuse(
                 "libxl did not make it",
@@ -138,6 +133,11 @@ fn memory(domain: &Domain) -> Memory {
 fn boot(sheet: &mut Sheet<'_>, stored: &Stored, has_disks: bool) -> Option<Boot> {
     let lossy = stored.others.clone();
     for other in lossy {
+        if other == "b_info.type.hvm.vnc" {
+            let why = "pinfold serves it on a Unix socket, from the guest's next start on";
+            sheet.lost("its screen", why, "write `vnc: true` if it needs one; until then it stays where it is");
+            continue;
+        }
         sheet.lost(
             &format!("`{other}`"),
             "manifests have no field for it",
@@ -148,7 +148,7 @@ fn boot(sheet: &mut Sheet<'_>, stored: &Stored, has_disks: bool) -> Option<Boot>
         let what = format!("`on_reboot = {}`", stored.on_reboot);
         sheet.lost(&what, "a reboot always brings the guest back", "have the guest power off instead");
     }
-    let boot = match (&stored.boot, &stored.bootloader) {
+    let boot = match (&sheet.domain.boots(), &stored.bootloader) {
         (_, Some(loader)) => {
             let message = format!(
                 "{}: `bootloader = {loader}` becomes `boot: {{grub: true}}`: GRUB for Xen runs in the guest, not in dom0",
@@ -164,8 +164,7 @@ fn boot(sheet: &mut Sheet<'_>, stored: &Stored, has_disks: bool) -> Option<Boot>
             ramdisk: ramdisk.as_deref().map(names::path),
             cmdline: cmdline.clone(),
         },
-        // Of HVM domains, which are refused as a whole.
-        (Some(BootConfig::Devices(_)), None) => return None,
+        (Some(BootConfig::Devices(order)), None) => Boot::Devices(order.iter().map(device).collect()),
         (None, None) => {
             sheet.refuse("libxl does not say what it boots", "write its manifest by hand, with its UUID");
             return None;
@@ -182,9 +181,21 @@ fn boot(sheet: &mut Sheet<'_>, stored: &Stored, has_disks: bool) -> Option<Boot>
                 sheet.refuse(&format!("what it boots cannot be carried over: {why}"), "write its manifest by hand");
             }
         }
+        Boot::Devices(order) if order.is_empty() => {
+            let next = "shut it down, and `pinfold import xl` its configuration";
+            sheet.refuse("its firmware finds nothing to boot from among what is carried over", next);
+        }
         Boot::Grub | Boot::Devices(_) => {}
     }
     Some(boot)
+}
+
+fn device(device: &protocol::BootDevice) -> BootDevice {
+    match device {
+        protocol::BootDevice::Disk => BootDevice::Disk,
+        protocol::BootDevice::Cdrom => BootDevice::Cdrom,
+        protocol::BootDevice::Network => BootDevice::Network,
+    }
 }
 
 fn cpu(sheet: &mut Sheet<'_>, observation: &Observation, site: &Site) -> Cpu {
@@ -262,7 +273,11 @@ fn disks(sheet: &mut Sheet<'_>) -> Vec<Disk> {
     let mut disks = Vec::new();
     for disk in &sheet.domain.disks {
         let path = names::path(&disk.path);
-        let wrong = names::pv_disk_target(&disk.target).and(check::host_path(&path)).err();
+        let known = match sheet.domain.kind {
+            Some(DomainKind::Hvm) => check::disk_target(&disk.target),
+            _ => names::pv_disk_target(&disk.target),
+        };
+        let wrong = known.and(check::host_path(&path)).err();
         match (wrong, disk.target.parse()) {
             (None, Ok(name)) => disks.push(Disk { name, target: disk.target.clone(), path, read_only: disk.read_only }),
             (why, _) => {
@@ -272,6 +287,37 @@ fn disks(sheet: &mut Sheet<'_>) -> Vec<Disk> {
         }
     }
     disks
+}
+
+/// Firmware and drives. Where its screen is served goes with its QEMU.
+fn hvm(sheet: &mut Sheet<'_>) -> Option<Hvm> {
+    let domain = sheet.domain;
+    let there = domain.hvm.as_ref().filter(|_| domain.kind == Some(DomainKind::Hvm))?;
+    let firmware = match domain.stored.as_ref().map(|stored| stored.firmware) {
+        Some(Some(protocol::Firmware::Uefi)) => Firmware::Uefi,
+        Some(Some(protocol::Firmware::Bios)) | None => Firmware::Bios,
+        Some(None) => {
+            sheet.lost(
+                "its firmware",
+                "manifests know `bios` and `uefi`",
+                "see the guest boot by SeaBIOS, or leave it to `xl`",
+            );
+            Firmware::Bios
+        }
+    };
+    let mut cdroms = Vec::new();
+    for drive in &there.cdroms {
+        let medium = drive.medium.as_deref().map(names::path);
+        let wrong = check::disk_target(&drive.target).and(medium.as_deref().map_or(Ok(()), check::host_path)).err();
+        match (wrong, drive.target.parse()) {
+            (None, Ok(name)) => cdroms.push(Cdrom { name, target: drive.target.clone(), medium }),
+            (why, _) => {
+                let next = "it goes with the guest's next start; leave the domain to `xl` if it needs it";
+                sheet.lost(&format!("its CD-ROM drive {}", drive.target), &why.unwrap_or_default(), next);
+            }
+        }
+    }
+    Some(Hvm { firmware, vnc: false, cdroms })
 }
 
 fn nics(sheet: &mut Sheet<'_>, networks: &mut Networks) -> Vec<Nic> {

@@ -33,6 +33,8 @@ pub struct HvmFacts {
     pub bios: bool,
     /// OVMF.
     pub uefi: bool,
+    /// Whether that OVMF says that it was built for Xen.
+    pub uefi_for_xen: Option<bool>,
 }
 
 /// What is at a path.
@@ -189,7 +191,9 @@ fn files(vm: &Vm, facts: &HostFacts) -> Vec<Found> {
 
 /// What an HVM guest is made of, and dom0 lacks.
 fn hvm(vm: &Vm, facts: &HostFacts) -> Vec<Found> {
-    let (Some(hvm), Some(HvmFacts { device_model, bios, uefi })) = (&vm.hvm, facts.hvm) else { return Vec::new() };
+    let (Some(hvm), Some(HvmFacts { device_model, bios, uefi, uefi_for_xen })) = (&vm.hvm, facts.hvm) else {
+        return Vec::new();
+    };
     let firmware = match hvm.firmware {
         Firmware::Bios => (bios, "SeaBIOS", "seabios"),
         Firmware::Uefi => (uefi, "OVMF", "ovmf"),
@@ -202,7 +206,14 @@ fn hvm(vm: &Vm, facts: &HostFacts) -> Vec<Found> {
             Finding::error("absent-hvm-part", message).help(format!("install Debian's package `{package}` there")),
         )
     };
-    parts.into_iter().filter(|(is_there, ..)| !is_there).map(finding).collect()
+    let mut found: Vec<Found> = parts.into_iter().filter(|(is_there, ..)| !is_there).map(finding).collect();
+    if hvm.firmware == Firmware::Uefi && uefi && uefi_for_xen == Some(false) {
+        let message =
+            format!("the OVMF of host `{}` may not start VM `{}`: it was not built for Xen alone", facts.host, vm.name);
+        let help = "builds of edk2's OvmfPkgX64 since 2021, Debian 12's and 13's among them, come to nothing on Xen; docs/hvm.md says which do not";
+        found.push(("spec.firmware", Finding::warning("firmware-not-for-xen", message).help(help)));
+    }
+    found
 }
 
 /// Whether the VMs that should run fit together.

@@ -3,7 +3,7 @@
 use crate::player::Player;
 use anyhow::{Result, bail, ensure};
 use lab::QUICK_LINUX;
-use protocol::{DomainKind, ShutdownReason, Toolstack};
+use protocol::{Cdrom, DomainKind, ShutdownReason, Toolstack};
 use sim::{Event, File, ForeignDomain, HostFile};
 use std::fmt::Write as _;
 
@@ -116,28 +116,26 @@ fn guest_ends(player: &Player, domain: &str, how: ShutdownReason) -> Result<()> 
     })
 }
 
-/// Somebody makes a domain: with the lab's own kernel, so that it lives.
+/// Somebody makes a domain, of a guest of the lab's, so that it lives.
 fn create(player: &Player, domain: &ForeignDomain) -> Result<()> {
     ensure!(!domain.autostart, "nothing in the lab makes a domain at each boot");
-    let is_plain = domain.disks.is_empty() && domain.nics.is_empty() && domain.boot.is_none();
-    ensure!(is_plain && domain.toolstack == Some(Toolstack::Xl), "not made real: {domain:?}");
-    let kind = match domain.kind {
-        DomainKind::Pv => "pv",
-        DomainKind::Pvh => "pvh",
-        DomainKind::Hvm => bail!("the lab has no HVM guest"),
-    };
+    let is_plain = domain.nics.is_empty() && domain.boot.is_none() && domain.toolstack == Some(Toolstack::Xl);
+    ensure!(is_plain && (domain.disks.is_empty() || domain.kind == DomainKind::Hvm), "not made real: {domain:?}");
     let name = &domain.name;
-    let quick = if domain.kind == DomainKind::Pv { format!(" {QUICK_LINUX}") } else { String::new() };
-    let cmdline = format!("console=hvc0{quick}");
     let mut config = format!(
-        "name='{name}'\ntype='{kind}'\nvcpus={}\nmemory={}\nkernel='/srv/guests/vmlinuz'\nramdisk='/srv/guests/initrd.gz'\n\
-         cmdline='{cmdline}'\npool='{}'\ncpu_weight={}\ncap={}\n",
+        "name='{name}'\nvcpus={}\nmemory={}\npool='{}'\ncpu_weight={}\ncap={}\n",
         domain.vcpus,
         domain.memory_kib / 1024,
         domain.cpupool.as_deref().unwrap_or("Pool-0"),
         domain.weight,
         domain.cap,
     );
+    let linux = "kernel='/srv/guests/vmlinuz'\nramdisk='/srv/guests/initrd.gz'\ncmdline='console=hvc0";
+    let _ = match domain.kind {
+        DomainKind::Pv => writeln!(config, "type='pv'\n{linux} {QUICK_LINUX}'"),
+        DomainKind::Pvh => writeln!(config, "type='pvh'\n{linux}'"),
+        DomainKind::Hvm => writeln!(config, "type='hvm'\nserial='pty'\ndisk=[{}]", drives(domain)),
+    };
     if let Some(uuid) = domain.uuid {
         let _ = writeln!(config, "uuid='{uuid}'");
     }
@@ -154,6 +152,14 @@ fn create(player: &Player, domain: &ForeignDomain) -> Result<()> {
     let paused = if domain.paused { "-p" } else { "" };
     player.run(&format!("xl create {paused} /srv/{name}.cfg"))?;
     Ok(())
+}
+
+/// The drives of an HVM domain in xl's words. One that were empty from the start would end its QEMU when a medium is put into it.
+fn drives(domain: &ForeignDomain) -> String {
+    let disks = domain.disks.iter().zip('a'..).map(|(path, letter)| format!("'{path},raw,hd{letter},rw'"));
+    let medium = |drive: &Cdrom| drive.medium.clone().unwrap_or_default();
+    let cdroms = domain.cdroms.iter().map(|drive| format!("'{},raw,{},cdrom'", medium(drive), drive.target));
+    disks.chain(cdroms).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether an HVM guest boots from this file.

@@ -25,8 +25,8 @@ pub fn host_facts(observed: &Observed, desired: &Desired) -> HostFacts {
 
 /// What dom0 has for HVM guests.
 fn hvm(hypervisor: &Hypervisor) -> Option<HvmFacts> {
-    let HvmParts { device_model, bios, uefi } = hypervisor.hvm_parts?;
-    Some(HvmFacts { device_model, bios, uefi })
+    let HvmParts { device_model, bios, uefi, uefi_for_xen } = hypervisor.hvm_parts?;
+    Some(HvmFacts { device_model, bios, uefi, uefi_for_xen })
 }
 
 /// What was looked at, and what is known not to be there because the listing is complete.

@@ -4,7 +4,7 @@
 //! count as wreckage. Once the domain bears the mark, the claim in the record becomes its intent. Whoever dies between is seen, and the claim goes on.
 
 use crate::classify::{FieldChange, Group, compare};
-use crate::config::{Disk, Nic, Power, VmConfig};
+use crate::config::{Disk, Drive, Hvm, Nic, Power, VmConfig};
 use crate::consent::Fate;
 use crate::draft::Rank;
 use crate::live::mask_change;
@@ -13,7 +13,7 @@ use crate::record::{Claiming, Here, Intent, VmRecord};
 use crate::vms::{Planning, target};
 use crate::world::{World, lives};
 use crate::{Action, Cause, Change, Effect, Operation, RecordEdit};
-use protocol::{Domain, DomainKind, DomainState, Mark, Reading, Request, Toolstack};
+use protocol::{Cdrom, Domain, DomainState, Firmware, Mark, Reading, Request, Toolstack, vnc_socket};
 use schema::units::Name;
 use uuid::Uuid;
 
@@ -97,7 +97,7 @@ fn operation(planning: &Planning, domain: &Domain, built: VmConfig, approval: Op
     let goes_on = claiming(planning).filter(|claim| claim.domid == domain.domid);
     let fresh = || Uuid::new_v5(&uuid, format!("claim {now} {boot_id} {}", domain.domid).as_bytes());
     let incarnation = goes_on.map_or_else(fresh, |claim| claim.intent.incarnation);
-    let intent = Intent { incarnation, config: built.clone(), at: now, boot_id, commit: world.commit() };
+    let intent = Intent { incarnation, config: built.clone(), at: now, boot_id, commit: world.commit(), claimed: true };
     let base = planning.subject.base_record(world);
     // What is recorded as wanted is what is there: each difference is then a change that the commit brings about.
     let name = domain.name.as_ref().and_then(|name| name.parse().ok()).unwrap_or_else(|| base.name.clone());
@@ -146,19 +146,12 @@ fn built(planning: &Planning, domain: &Domain) -> Result<VmConfig, Problem> {
     let Some(kind) = domain.kind else {
         return stalled("NotOfLibxl", "libxl did not make it, or is about to; only domains of libxl can be taken over");
     };
-    if kind == DomainKind::Hvm {
-        return stalled(
-            "HvmDomain",
-            "it is an HVM domain, whose console, screen and drives another toolstack has chosen; shut it down, and let pinfold create it",
-        );
-    }
     let (Reading::Known(vcpus), Reading::Known(sched)) = (&domain.vcpus, &domain.sched) else {
         return Err(Problem::Unknown("VcpusUnknown", "its vCPUs, weight and cap cannot be read at present".to_owned()));
     };
     let wanted = &planning.subject.config;
     let memory_kib = domain.memory.target_kib.unwrap_or(domain.memory.current_kib);
     let is_placed = placement(planning, domain).is_empty();
-    let boot = domain.stored.as_ref().and_then(|stored| stored.boot.clone());
     Ok(VmConfig {
         kind,
         power: if domain.state == DomainState::Paused { Power::Paused } else { Power::Running },
@@ -171,11 +164,10 @@ fn built(planning: &Planning, domain: &Domain) -> Result<VmConfig, Problem> {
         pins: wanted.pins.clone().filter(|_| is_placed),
         soft_pins: wanted.soft_pins.clone().filter(|_| is_placed),
         sched: *sched,
-        boot: boot.unwrap_or_else(|| wanted.boot.clone()),
+        boot: domain.boots().unwrap_or_else(|| wanted.boot.clone()),
         disks: disks(wanted, domain),
         nics: nics(wanted, domain),
-        // No HVM domain is taken over.
-        hvm: None,
+        hvm: hvm(wanted, domain),
         shutdown_timeout_s: wanted.shutdown_timeout_s,
         crash_dumps: wanted.crash_dumps,
     })
@@ -191,6 +183,21 @@ fn disks(wanted: &VmConfig, domain: &Domain) -> Vec<Disk> {
     let mut disks: Vec<Disk> = domain.disks.iter().filter_map(named).collect();
     VmConfig::sort_disks(&mut disks);
     disks
+}
+
+/// Its firmware and drives, these by the manifest's names where the manifest has the same drive. Its screen is not where pinfold would serve it.
+fn hvm(wanted: &VmConfig, domain: &Domain) -> Option<Hvm> {
+    let there = domain.hvm.as_ref()?;
+    let named = |drive: &Cdrom| {
+        let same = wanted.drives().iter().find(|other| other.target == drive.target).map(|other| other.name.clone());
+        let name = same.or_else(|| drive.target.parse().ok())?;
+        Some(Drive { name, target: drive.target.clone(), medium: drive.medium.clone() })
+    };
+    let made_with = domain.stored.as_ref().and_then(|stored| stored.firmware);
+    let firmware = made_with.or(wanted.hvm.as_ref().map(|hvm| hvm.firmware)).unwrap_or(Firmware::Bios);
+    let mut cdroms: Vec<Drive> = there.cdroms.iter().filter_map(named).collect();
+    cdroms.sort_by(|a, b| a.target.cmp(&b.target));
+    Some(Hvm { firmware, vnc: there.vnc.as_deref() == Some(&vnc_socket(domain.uuid)), cdroms })
 }
 
 /// Its NICs in the order of their device numbers, by the manifest's names where the manifest has the same address.

@@ -60,7 +60,8 @@ fn operation(planning: &Planning, config: &VmConfig, spot: &Spot) -> Operation {
     let failures = last.map_or(0, |last| last.failures);
     let uuid = planning.subject.uuid;
     let incarnation = Uuid::new_v5(&uuid, format!("{now} {boot_id} {failures}").as_bytes());
-    let intent = Intent { incarnation, config: config.clone(), at: now, boot_id, commit: world.commit() };
+    let intent =
+        Intent { incarnation, config: config.clone(), at: now, boot_id, commit: world.commit(), claimed: false };
     let here =
         Here { intent: Some(intent), ended: None, stopping: None, asked: None, claiming: None, ..base.here.clone() };
     let record = VmRecord { name: planning.subject.name.clone(), off_by_guest: None, here, ..base };

@@ -9,7 +9,7 @@ use crate::create::{bridges, macs};
 use crate::draft::{Draft, Rank};
 use crate::place::Problem;
 use crate::record::VmRecord;
-use crate::vms::{Planning, lost_device_model, target};
+use crate::vms::{ANOTHER_DEVICE_MODEL, Planning, lost_device_model, target};
 use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, classify, files};
 use protocol::{Cdrom, DeviceState, DiskConfig, Domain, DomainDisk, DomainNic, NicConfig, Request};
 
@@ -173,7 +173,7 @@ fn change_medium(planning: &mut Planning, domain: &Domain, drive: &Drive, wanted
     };
     let draft = plug_draft(planning, cause, change, reason.to_owned());
     if lost_device_model(domain) {
-        planning.drafts.push(draft.waiting("the guest starts again, with another QEMU"));
+        planning.drafts.push(draft.waiting(ANOTHER_DEVICE_MODEL));
         return;
     }
     let problems = files::medium_problems(planning, wanted);

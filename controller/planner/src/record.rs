@@ -142,6 +142,9 @@ pub struct Intent {
     pub boot_id: Uuid,
     /// The commit it came from.
     pub commit: Option<String>,
+    /// Another toolstack made the domain.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub claimed: bool,
 }
 
 /// A guest's memory on disk. Moves with the VM.

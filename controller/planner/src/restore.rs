@@ -90,7 +90,8 @@ fn build(planning: &Planning, saved: &Saved, config: &VmConfig) -> Option<Operat
     let failures = last.map_or(0, |last| last.failures);
     let incarnation = Uuid::new_v5(&uuid, format!("{now} {boot_id} {failures}").as_bytes());
     let failed = next_backoff(now, last, RESTORE_FAILED, &digest::config_digest(config));
-    let intent = Intent { incarnation, config: config.clone(), at: now, boot_id, commit: world.commit() };
+    let intent =
+        Intent { incarnation, config: config.clone(), at: now, boot_id, commit: world.commit(), claimed: false };
     // What its guest was asked to use is changed when it runs, by the commit that wants it otherwise.
     let wanted = [Group::Memory, Group::Vcpus]
         .into_iter()

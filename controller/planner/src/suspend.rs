@@ -17,7 +17,7 @@ use crate::config::{Power, VmConfig};
 use crate::create::Budget;
 use crate::draft::{Draft, Rank, moment};
 use crate::record::{Here, Saved, SavedStage, VmRecord};
-use crate::vms::{Planning, lost_device_model, target};
+use crate::vms::{ANOTHER_DEVICE_MODEL, Planning, lost_device_model, target};
 use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, live, pause, power, restore, stop};
 use protocol::{Domain, DomainState, ImageRef, ImageState, Reading, Request};
 use uuid::Uuid;
@@ -25,6 +25,11 @@ use uuid::Uuid;
 /// How much more than its target a guest may have without counting as one that keeps what it was asked to give back, in KiB: libxl allows
 /// as much above the target (`LIBXL_MAXMEM_CONSTANT`, libxl_internal.h).
 const SLACK_KIB: u64 = 1024;
+
+/// Whether the domain was made by another toolstack, and taken over.
+fn was_claimed(planning: &Planning) -> bool {
+    planning.subject.record.and_then(|record| record.here.intent.as_ref()).is_some_and(|intent| intent.claimed)
+}
 
 /// A domain that lives and should be suspended.
 pub(crate) fn plan_save(planning: &mut Planning, domain: &Domain) {
@@ -34,7 +39,13 @@ pub(crate) fn plan_save(planning: &mut Planning, domain: &Domain) {
     let draft = save_draft(planning, "it should be suspended");
     if lost_device_model(domain) {
         // libxl would suspend the guest, find no QEMU to save, and be unable to let it run on.
-        planning.drafts.push(draft.waiting("the guest starts again, with another QEMU"));
+        planning.drafts.push(draft.waiting(ANOTHER_DEVICE_MODEL));
+        return;
+    }
+    if domain.hvm.is_some() && was_claimed(planning) {
+        planning.drafts.push(draft.waiting(
+            "the guest starts again: another toolstack chose the devices of its QEMU, and what they hold fits no QEMU of pinfold's",
+        ));
         return;
     }
     if domain.state == DomainState::Paused {

@@ -241,6 +241,9 @@ fn domains<'a>(world: &World<'a>) -> &'a Reading<Vec<Domain>> {
     }
 }
 
+/// What waits for this waits for a QEMU that answers.
+pub(crate) const ANOTHER_DEVICE_MODEL: &str = "the guest starts again, with another QEMU";
+
 /// Whether the QEMU under it has ended: whatever would be asked of that waits for the guest's next start.
 pub(crate) fn lost_device_model(domain: &Domain) -> bool {
     domain.hvm.as_ref().is_some_and(|hvm| hvm.device_model_gone)

@@ -9,7 +9,7 @@ use insta::assert_snapshot;
 use planner::record::Approval;
 use planner::{Disposition, Work};
 use proptest::prelude::*;
-use protocol::{BootConfig, DomainNic, Mark, Reading, Request, ShutdownReason, Target};
+use protocol::{BootConfig, BootDevice, Cdrom, DomainKind, DomainNic, Mark, Reading, Request, ShutdownReason, Target};
 use schema::write;
 use sim::{Event, Fault, ForeignDomain};
 use uuid::Uuid;
@@ -104,6 +104,37 @@ fn who_else_looks_after_it_keeps_it() {
       Reconciling True Progressing: claim (domain web (domid 1) has its UUID and is not pinfold's; its guest runs on): waits: domain web (domid 1): libvirt looks after it and would act on its end too; shut it down, `virsh undefine` it, and let pinfold create it
       Stalled True LibvirtDomain: domain web (domid 1): libvirt looks after it and would act on its end too; shut it down, `virsh undefine` it, and let pinfold create it
     ");
+}
+
+/// Its QEMU stays: a medium is changed in it, its screen waits for the next one, and so does suspending it.
+#[test]
+fn an_hvm_domain_keeps_its_qemu() {
+    let drive = |medium: &str| format!("  cdroms: [{{name: cd, target: hdc{medium}}}]\n");
+    let more = |power: &str, rest: &str| {
+        format!("  power: {power}\n  disks: [{{name: root, target: hda, path: /srv/a.img}}]\n{rest}")
+    };
+    let manifest = |power: &str, rest: &str| {
+        let kind = format!("  uuid: \"{UUID}\"\n  type: hvm\n  boot: {{order: [disk, cdrom]}}\n");
+        let vm = vm("web", &(kind + &more(power, rest))).replace("  type: pvh\n", "");
+        base("") + &vm.replace("  boot: {kernel: \"/srv/vmlinuz\"}\n", "")
+    };
+    let cdroms = vec![Cdrom { target: "hdc".to_owned(), medium: Some("/srv/b.img".to_owned()) }];
+    let theirs = theirs(&serde_json::json!({"kind": "hvm", "disks": ["/srv/a.img"], "boot": null}));
+    let mut host = host();
+    host.domains = vec![ForeignDomain { cdroms, ..theirs }];
+    let mut stage = Stage::on(host, &manifest("running", &(drive(", medium: /srv/b.img") + "  vnc: true\n")));
+    assert_snapshot!(stage.converge(), @"   vm/web claim [spec.vnc true] (Commit; domain web (domid 1) has its UUID and is not pinfold's; its guest runs on; 1 field(s) change after it, not live) held: `pinfold approve 10f873520bcd` takes it over; a revert leaves it alone");
+    approve(&mut stage);
+    assert_snapshot!(stage.converge(), @r"
+    1 vm/web claim [spec.vnc true] (Verb; domain web (domid 1) has its UUID and is not pinfold's; its guest runs on; 1 field(s) change after it, not live) now do claim-domain
+    2 vm/web settle (Commit; nothing on the host differs; that is recorded) now records
+      vm/web change [spec.vnc true] (Commit; it takes a restart) at next start
+    ");
+    stage.commit(&manifest("suspended", &drive("")));
+    assert_snapshot!(stage.converge(), @"   vm/web suspend [spec.power running -> suspended] (Commit; it should be suspended) waits: the guest starts again: another toolstack chose the devices of its QEMU, and what they hold fits no QEMU of pinfold's");
+    assert_eq!(domid(&stage), 1);
+    stage.event(&Event::GuestEnds { domain: "web".to_owned(), how: ShutdownReason::Reboot });
+    assert_snapshot!(stage.converge(), @" 1 vm/web settle (Guest; its guest ended by itself (reboot); it stays off) now do destroy-domain");
 }
 
 #[test]
@@ -229,12 +260,29 @@ fn foreign() -> impl Strategy<Value = ForeignDomain> {
     )
 }
 
+/// The same as an HVM domain: with an emulated disk and drives, whatever its firmware looks on first.
+fn foreign_pc() -> impl Strategy<Value = ForeignDomain> {
+    let medium = || prop_oneof![Just(None), Just(Some("/srv/b.img".to_owned()))];
+    let drives = (medium(), medium()).prop_map(|(one, other)| {
+        let drive = |target: &str, medium| Cdrom { target: target.to_owned(), medium };
+        vec![drive("hdc", one), drive("hdd", other)]
+    });
+    let devices = vec![BootDevice::Disk, BootDevice::Cdrom, BootDevice::Network];
+    let order = Just(devices).prop_shuffle().prop_map(BootConfig::Devices);
+    (foreign(), drives, 0_usize..3, prop_oneof![Just(None), order.prop_map(Some)]).prop_map(
+        |(domain, mut cdroms, drives, boot)| {
+            cdroms.truncate(drives);
+            ForeignDomain { kind: DomainKind::Hvm, memory_kib: domain.memory_kib + 32 * 1024, boot, cdroms, ..domain }
+        },
+    )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     /// What `adopt` writes describes the domain: its claim shows no difference but the name's, and after it the plan is empty.
     #[test]
-    fn an_adopted_domain_is_claimed_to_an_empty_plan(domain in foreign()) {
+    fn an_adopted_domain_is_claimed_to_an_empty_plan(domain in prop_oneof![foreign(), foreign_pc()]) {
         let site = base("") + &cp("fold", &[6, 7]);
         let mut stage = Stage::on(host(), &site);
         stage.converge();

@@ -47,7 +47,7 @@ pub struct Cdrom {
     pub medium: Option<String>,
 }
 
-/// What only an HVM domain of ours shows.
+/// What only an HVM domain shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainHvm {
     /// Its guest has PV drivers that take requests: it has told Xen by which interrupt to call it (`HVM_PARAM_CALLBACK_IRQ`, which is what
@@ -73,11 +73,15 @@ pub struct HvmParts {
     pub bios: bool,
     /// OVMF.
     pub uefi: bool,
+    /// Whether that OVMF says of itself that it was built for Xen. One that does not may come to nothing there, and nobody can tell beforehand:
+    /// the one for QEMU knew Xen too until edk2-stable202108. `None`: an older worker did not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uefi_for_xen: Option<bool>,
 }
 
 impl Default for HvmParts {
     fn default() -> Self {
-        Self { device_model: true, bios: true, uefi: true }
+        Self { device_model: true, bios: true, uefi: true, uefi_for_xen: None }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is known of how a domain that is not ours was made, and who else looks after it.
 
+use crate::hvm::{BootDevice, Firmware};
 use crate::observation::Domain;
 use crate::request::BootConfig;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,9 @@ pub struct Stored {
     /// The program in dom0 that found its kernel, such as `pygrub`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bootloader: Option<String>,
+    /// The firmware of an HVM domain; `None` for all others, and for firmware that pinfold has no word for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<Firmware>,
     /// vCPUs that it was to use at its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vcpus_online: Option<u32>,
@@ -39,6 +43,19 @@ pub enum Toolstack {
 }
 
 impl Domain {
+    /// What it boots, as far as libxl keeps that; of a boot order, the devices that it has.
+    pub fn boots(&self) -> Option<BootConfig> {
+        let has = |device: &BootDevice| match device {
+            BootDevice::Disk => self.disks.iter().any(|disk| disk.target.starts_with("hd")),
+            BootDevice::Cdrom => self.hvm.iter().any(|hvm| !hvm.cdroms.is_empty()),
+            BootDevice::Network => !self.nics.is_empty(),
+        };
+        match self.stored.as_ref()?.boot.clone()? {
+            BootConfig::Devices(order) => Some(BootConfig::Devices(order.into_iter().filter(has).collect())),
+            boot => Some(boot),
+        }
+    }
+
     /// How many vCPUs its guest is to use, as far as that is known: what it is asked, or what it was made with; not less than it uses.
     pub fn vcpus_wanted(&self) -> u32 {
         let used = self.vcpus.known().into_iter().flatten().filter(|vcpu| vcpu.online).count();

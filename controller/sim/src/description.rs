@@ -1,6 +1,6 @@
 //! What a simulated host is made of, as a scenario describes it. Sizes are KiB, times are milliseconds.
 
-use protocol::{BootConfig, CpuSet, DomainKind, DomainNic, HvmParts, Pcpu, ShutdownReason, Toolstack};
+use protocol::{BootConfig, Cdrom, CpuSet, DomainKind, DomainNic, HvmParts, Pcpu, ShutdownReason, Toolstack};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -166,6 +166,9 @@ pub struct ForeignDomain {
     /// Files and devices that it writes to.
     #[serde(default)]
     pub disks: Vec<String>,
+    /// CD-ROM drives of an HVM domain.
+    #[serde(default)]
+    pub cdroms: Vec<Cdrom>,
     /// NICs.
     #[serde(default)]
     pub nics: Vec<DomainNic>,
@@ -201,6 +204,7 @@ impl ForeignDomain {
             weight: default_weight(),
             cap: 0,
             disks: Vec::new(),
+            cdroms: Vec::new(),
             nics: Vec::new(),
             boot: None,
             restarts_after_crash: false,

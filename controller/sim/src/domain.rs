@@ -3,7 +3,8 @@
 use crate::description::{ForeignDomain, GuestRequest};
 use crate::world::{DEFAULT_WEIGHT, Domain, Running, Store, Vcpu, World, errno, rc, refused};
 use protocol::{
-    BootConfig, CpuSet, DeviceState, DomainDisk, DomainNic, Dump, Failure, FailureKind, Mark, Sched, Stored, Toolstack,
+    BootConfig, BootDevice, CpuSet, DeviceState, DomainDisk, DomainHvm, DomainKind, DomainNic, Dump, Failure,
+    FailureKind, Firmware, Mark, Sched, Stored, Toolstack,
 };
 use uuid::Uuid;
 
@@ -287,9 +288,15 @@ impl World {
                 static_max_kib: described.memory_kib,
                 vcpus_online: described.vcpus,
             }),
-            disks: described.disks.iter().enumerate().map(foreign_disk).collect(),
+            disks: described
+                .disks
+                .iter()
+                .zip(b'a'..)
+                .map(|(path, letter)| foreign_disk(described.kind, letter, path))
+                .collect(),
             nics: described.nics.iter().cloned().zip(0..).map(|(nic, devid)| DomainNic { devid, ..nic }).collect(),
-            hvm: None,
+            hvm: (described.kind == DomainKind::Hvm)
+                .then(|| DomainHvm { cdroms: described.cdroms.clone(), ..DomainHvm::default() }),
             cpu_time_ns: 0,
             guest: Running {
                 name: described.name.clone(),
@@ -323,12 +330,18 @@ impl World {
 /// As `xl` leaves it.
 fn stored(described: &ForeignDomain) -> Stored {
     let on_crash = if described.restarts_after_crash { "restart" } else { "destroy" };
-    Stored {
-        boot: Some(described.boot.clone().unwrap_or_else(|| BootConfig::Kernel {
+    let is_hvm = described.kind == DomainKind::Hvm;
+    let usual = || match described.kind {
+        DomainKind::Hvm => BootConfig::Devices(vec![BootDevice::Disk, BootDevice::Cdrom]),
+        DomainKind::Pv | DomainKind::Pvh => BootConfig::Kernel {
             kernel: "/srv/guests/vmlinuz".to_owned(),
             ramdisk: Some("/srv/guests/initrd.gz".to_owned()),
             cmdline: Some("console=hvc0".to_owned()),
-        })),
+        },
+    };
+    Stored {
+        boot: Some(described.boot.clone().unwrap_or_else(usual)),
+        firmware: is_hvm.then_some(Firmware::Bios),
         vcpus_online: Some(described.vcpus),
         on_poweroff: "destroy".to_owned(),
         on_reboot: "restart".to_owned(),
@@ -337,7 +350,8 @@ fn stored(described: &ForeignDomain) -> Stored {
     }
 }
 
-fn foreign_disk((number, path): (usize, &String)) -> DomainDisk {
-    let letter = char::from(b'a' + u8::try_from(number % 26).unwrap_or_default());
-    DomainDisk { target: format!("xvd{letter}"), path: path.clone(), read_only: false, state: DeviceState::Attached }
+fn foreign_disk(kind: DomainKind, letter: u8, path: &str) -> DomainDisk {
+    let bus = if kind == DomainKind::Hvm { "hd" } else { "xvd" };
+    let target = format!("{bus}{}", char::from(letter));
+    DomainDisk { target, path: path.to_owned(), read_only: false, state: DeviceState::Attached }
 }

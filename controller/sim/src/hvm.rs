@@ -13,7 +13,7 @@ impl World {
     /// What libxl refuses of an HVM domain, before it makes it or while it starts QEMU.
     pub(crate) fn check_hvm(&self, call: &str, config: &DomainConfig) -> Result<(), Failure> {
         let Some(hvm) = &config.hvm else { return Ok(()) };
-        let HvmParts { device_model, bios, uefi } = self.host.hvm_parts;
+        let HvmParts { device_model, bios, uefi, .. } = self.host.hvm_parts;
         if !device_model {
             let message = "device model /usr/libexec/xen-qemu-system-i386 is not executable: No such file or directory";
             return Err(refused(call, rc::FAIL, Some(errno::ENOENT), message));
@@ -38,10 +38,9 @@ impl World {
         }
     }
 
-    /// What an observation shows of an HVM domain of ours.
+    /// What an observation shows of an HVM domain.
     pub(crate) fn read_hvm(&self, domain: &Domain) -> Option<DomainHvm> {
-        let is_ours = domain.store.as_ref().is_some_and(|store| store.mark.is_some());
-        let hvm = domain.hvm.clone().filter(|_| is_ours && !domain.is_dying())?;
+        let hvm = domain.hvm.clone().filter(|_| !domain.is_dying())?;
         Some(DomainHvm { pv_drivers: self.has_pv_drivers(domain), ..hvm })
     }
 

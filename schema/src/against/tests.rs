@@ -84,7 +84,7 @@ fn everything_is_missing() {
         cores: Some(cores),
         memory: Some(Size::from_mib(2048)),
         bridges: Some(["xenbr1".to_owned()].into()),
-        hvm: Some(HvmFacts { device_model: false, bios: true, uefi: false }),
+        hvm: Some(HvmFacts { device_model: false, bios: true, uefi: false, uefi_for_xen: None }),
         paths: paths.map(|(path, fact)| (path.to_owned(), fact)).into(),
         ..nothing_known()
     };
@@ -166,7 +166,7 @@ fn what_hvm_guests_are_made_of() {
     };
     let text = TEXT.to_owned() + &vm("old", "bios") + &vm("new", "uefi");
     let facts = HostFacts {
-        hvm: Some(HvmFacts { device_model: true, bios: true, uefi: false }),
+        hvm: Some(HvmFacts { device_model: true, bios: true, uefi: false, uefi_for_xen: None }),
         paths: [("/srv/none.iso".to_owned(), PathFact::Missing)].into(),
         ..nothing_known()
     };
@@ -190,5 +190,25 @@ fn what_hvm_guests_are_made_of() {
        |
     67 |   cdroms: [{name: cd, target: hdc, medium: /srv/none.iso}]
        |                   ^^
+    ");
+}
+
+#[test]
+fn firmware_that_may_know_nothing_of_xen() {
+    let vm = "---\napiVersion: pinfold.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {name: new}\nspec:\n  host: xen1\n  type: hvm\n  \
+              firmware: uefi\n  vcpus: 1\n  memory: 1Gi\n  boot: {order: [cdrom]}\n  cdroms: [{name: cd, target: hdc}]\n";
+    let said = |uefi_for_xen| {
+        let hvm = HvmFacts { device_model: true, bios: true, uefi: true, uefi_for_xen };
+        report_of(&(TEXT.to_owned() + vm), &HostFacts { hvm: Some(hvm), ..nothing_known() })
+    };
+    assert_eq!((said(None), said(Some(true))), (String::new(), String::new()));
+    insta::assert_snapshot!(said(Some(false)), @r"
+    warning[firmware-not-for-xen]: the OVMF of host `xen1` may not start VM `new`: it was not built for Xen alone
+      --> all.yaml:51:13
+       |
+    51 |   firmware: uefi
+       |             ^^^^
+       |
+       = help: builds of edk2's OvmfPkgX64 since 2021, Debian 12's and 13's among them, come to nothing on Xen; docs/hvm.md says which do not
     ");
 }

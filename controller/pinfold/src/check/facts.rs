@@ -8,7 +8,7 @@ use host::store::RealDisk;
 use host::{Dom0Health, Interest, Place, Store};
 use jiff::Timestamp;
 use planner::toolstacks::Reach;
-use protocol::Reading;
+use protocol::{Firmware, Reading};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,6 +48,8 @@ pub struct XenFacts {
     pub hvm: bool,
     /// VMs of this host are HVM, and dom0 has no QEMU for them.
     pub lacks_qemu: bool,
+    /// VMs of this host have UEFI, and the OVMF of dom0 does not say that it was built for Xen.
+    pub doubtful_uefi: bool,
     /// pCPUs that Xen uses.
     pub pcpus: usize,
     /// dom0's vCPUs.
@@ -113,10 +115,11 @@ fn dom0(config: &Config) -> Dom0Health {
 }
 
 /// Whether a VM is of type `hvm`, as the records say.
-fn has_hvm(config: &Config) -> bool {
+/// The firmware of each of this host's HVM VMs.
+fn firmware(config: &Config) -> Vec<Firmware> {
     let records = store(config).records();
     let vms = records.known().into_iter().flat_map(|records| records.vms.values()).filter_map(Reading::known);
-    vms.into_iter().any(|record| record.wanted.hvm.is_some())
+    vms.filter_map(|record| record.wanted.hvm.as_ref()).map(|hvm| hvm.firmware).collect()
 }
 
 fn store(config: &Config) -> Arc<Store> {
@@ -135,7 +138,10 @@ fn xen(config: &Config) -> Reading<XenFacts> {
         Reading::Unknown(cause) => Reading::Unknown(cause),
         Reading::Known(observed) => Reading::Known(XenFacts {
             hvm: observed.hypervisor.hvm,
-            lacks_qemu: observed.hypervisor.hvm_parts.is_some_and(|parts| !parts.device_model) && has_hvm(config),
+            lacks_qemu: observed.hypervisor.hvm_parts.is_some_and(|parts| !parts.device_model)
+                && !firmware(config).is_empty(),
+            doubtful_uefi: observed.hypervisor.hvm_parts.is_some_and(|parts| parts.uefi_for_xen == Some(false))
+                && firmware(config).contains(&Firmware::Uefi),
             pcpus: observed.hypervisor.pcpus.iter().filter(|pcpu| pcpu.online).count(),
             dom0_vcpus: observed.hypervisor.dom0.vcpus,
             dom0_kib: observed.hypervisor.dom0.memory_kib,

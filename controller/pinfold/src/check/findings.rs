@@ -99,6 +99,15 @@ fn hosts(xen: &XenFacts, found: &mut Vec<Finding>) {
             fix: "apt-get install qemu-system-xen ovmf".to_owned(),
         });
     }
+    if xen.doubtful_uefi {
+        found.push(Finding {
+            reason: "FirmwareNotForXen",
+            what: "/usr/share/ovmf/OVMF.fd was not built for Xen alone".to_owned(),
+            why: "edk2's OvmfPkgX64 knows nothing of Xen since 2021: guests with `firmware: uefi` would run and never boot"
+                .to_owned(),
+            fix: "see one of them boot, or put edk2's OvmfXen there (docs/hvm.md)".to_owned(),
+        });
+    }
     if !xen.dom0_is_limited {
         found.push(Finding {
             reason: "Dom0OwnsMemory",

@@ -37,6 +37,7 @@ fn good() -> Facts {
         xen: Reading::Known(XenFacts {
             hvm: true,
             lacks_qemu: false,
+            doubtful_uefi: false,
             pcpus: 16,
             dom0_vcpus: 4,
             dom0_kib: 2 << 20,
@@ -79,7 +80,15 @@ fn a_host_with_everything_wrong_is_told_everything() {
     let mut facts = good();
     facts.now = "1970-01-01T00:10:00Z".parse().unwrap();
     let (pcpus, dom0_vcpus, dom0_kib, dom0_is_limited) = (16, 16, 32 << 20, false);
-    facts.xen = Reading::Known(XenFacts { hvm: false, lacks_qemu: true, pcpus, dom0_vcpus, dom0_kib, dom0_is_limited });
+    facts.xen = Reading::Known(XenFacts {
+        hvm: false,
+        lacks_qemu: true,
+        doubtful_uefi: true,
+        pcpus,
+        dom0_vcpus,
+        dom0_kib,
+        dom0_is_limited,
+    });
     facts.config = Ok(ConfigFacts {
         state: "/var/lib/pinfold".into(),
         storage: "/srv/pinfold".into(),
@@ -122,6 +131,10 @@ fn a_host_with_everything_wrong_is_told_everything() {
     NoDeviceModel: dom0 has no QEMU for Xen
       why: VMs of type hvm cannot start
       fix: apt-get install qemu-system-xen ovmf
+
+    FirmwareNotForXen: /usr/share/ovmf/OVMF.fd was not built for Xen alone
+      why: edk2's OvmfPkgX64 knows nothing of Xen since 2021: guests with `firmware: uefi` would run and never boot
+      fix: see one of them boot, or put edk2's OvmfXen there (docs/hvm.md)
 
     Dom0OwnsMemory: dom0 has 32768 MiB and no limit
       why: guests take their memory from what dom0 does not have

@@ -74,8 +74,8 @@ fn domain(
         Some(_) => (vcpus_asked(store, &home)?, console(store, &home, kind)?),
         None => (None, None),
     };
-    let mut hvm = match (mark, kind) {
-        (Some(_), Some(DomainKind::Hvm)) => hvm(xen, &home, info)?,
+    let mut hvm = match kind {
+        Some(DomainKind::Hvm) => hvm(xen, &home, info)?,
         _ => None,
     };
     let disks = backends.disks(store, domid, mark.is_some(), hvm.as_mut().map(|hvm| &mut hvm.cdroms))?;

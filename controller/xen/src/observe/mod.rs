@@ -14,6 +14,7 @@ use crate::libxl::{List, Physinfo};
 use crate::xen::Xen;
 use protocol::{CpuSet, Cpupool, Dom0, Failure, FailureKind, HvmParts, Hypervisor, Observation, Pcpu, Reading};
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 use uuid::Uuid;
 
@@ -118,12 +119,22 @@ const UNLIMITED_KIB: u64 = u32::MAX as u64 * 4;
 
 /// What dom0 has for HVM guests. libxl looks where it was built to look, and tells nobody: these are the places of Debian's libxl.
 fn hvm_parts() -> HvmParts {
+    const OVMF: &str = "/usr/share/ovmf/OVMF.fd";
     let there = |path: &str| Path::new(path).is_file();
     HvmParts {
         device_model: there("/usr/libexec/xen-qemu-system-i386"),
         bios: there("/usr/share/seabios/bios-256k.bin"),
-        uefi: there("/usr/share/ovmf/OVMF.fd"),
+        uefi: there(OVMF),
+        uefi_for_xen: is_for_xen(Path::new(OVMF)),
     }
+}
+
+/// Whether a build of OVMF is the one for Xen: only that one begins with an ELF header, by which Xen starts it in PVH guests too (edk2,
+/// OvmfPkg/XenElfHeader.fdf.inc). `None`: it cannot be read.
+fn is_for_xen(ovmf: &Path) -> Option<bool> {
+    let mut begin = [0; 4];
+    fs::File::open(ovmf).and_then(|mut file| file.read_exact(&mut begin)).ok()?;
+    Some(begin == *b"\x7fELF")
 }
 
 /// Which boot of dom0's kernel this is.
@@ -160,5 +171,18 @@ mod tests {
         assert!(!check(&["0-1"], "2", 4));
         assert!(!check(&["0-2", "2"], "", 4));
         assert!(!check(&["0-1", "1"], "2", 4));
+    }
+
+    #[test]
+    fn firmware_for_xen_begins_like_a_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |name: &str, begin: &[u8]| {
+            fs::write(folder.path().join(name), begin).unwrap();
+            is_for_xen(&folder.path().join(name))
+        };
+        assert_eq!(of("OvmfXen.fd", b"\x7fELF\x01"), Some(true));
+        assert_eq!(of("OVMF.fd", &[0; 16]), Some(false));
+        assert_eq!(of("torn.fd", b"\x7f"), None);
+        assert_eq!(is_for_xen(&folder.path().join("none")), None);
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::config::{GRUB_PV, GRUB_PVH};
 use crate::libxl::io_failure;
-use protocol::{BootConfig, Failure, Stored};
+use protocol::{BootConfig, BootDevice, Failure, Firmware, Stored};
 use serde_json::Value;
 use std::fs;
 use std::io::ErrorKind;
@@ -93,20 +93,46 @@ fn from_json(json: &Value) -> Stored {
     let b_info = &json["b_info"];
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let kernel = text(&b_info["kernel"]);
+    let hvm = b_info.get("type.hvm");
     let boot = kernel.map(|kernel| match kernel.as_str() {
         GRUB_PV | GRUB_PVH => BootConfig::Grub,
         _ => BootConfig::Kernel { kernel, ramdisk: text(&b_info["ramdisk"]), cmdline: text(&b_info["cmdline"]) },
     });
+    let boot = boot.or_else(|| hvm.map(|hvm| BootConfig::Devices(order(hvm["boot"].as_str().unwrap_or(USUAL_ORDER)))));
     // `libxl_action_on_shutdown` begins with `destroy`, which is not written.
     let action = |name: &str| text(&json[name]).unwrap_or_else(|| "destroy".to_owned());
     Stored {
         boot,
         bootloader: text(&b_info["bootloader"]),
+        firmware: hvm.and_then(|hvm| firmware(hvm["bios"].as_str())),
         vcpus_online: b_info["avail_vcpus"].as_array().and_then(|vcpus| u32::try_from(vcpus.len()).ok()),
         on_poweroff: action("on_poweroff"),
         on_reboot: action("on_reboot"),
         on_crash: action("on_crash"),
         others: others(json),
+    }
+}
+
+/// The order of a guest for which none is given (libxl_create.c, `libxl__domain_build_info_setdefault`).
+const USUAL_ORDER: &str = "cda";
+
+/// What firmware looks for something to boot on. There are no floppy disks.
+fn order(letters: &str) -> Vec<BootDevice> {
+    let device = |letter| match letter {
+        'c' => Some(BootDevice::Disk),
+        'd' => Some(BootDevice::Cdrom),
+        'n' => Some(BootDevice::Network),
+        _ => None,
+    };
+    letters.chars().filter_map(device).collect()
+}
+
+/// The firmware by libxl's word for it (`libxl_bios_type`); QEMU has SeaBIOS where none is given.
+fn firmware(bios: Option<&str>) -> Option<Firmware> {
+    match bios {
+        None | Some("seabios") => Some(Firmware::Bios),
+        Some("ovmf") => Some(Firmware::Uefi),
+        Some(_) => None,
     }
 }
 
@@ -117,12 +143,22 @@ fn others(json: &Value) -> Vec<String> {
         match name.as_str() {
             "c_info" | "b_info" => {
                 let members = value.as_object().into_iter().flatten();
-                others.extend(members.map(|(member, _)| format!("{name}.{member}")));
+                let (whole, of_hvm): (Vec<_>, Vec<_>) = members.partition(|(member, _)| *member != "type.hvm");
+                others.extend(whole.iter().map(|(member, _)| format!("{name}.{member}")));
+                let of_hvm = of_hvm.iter().filter_map(|(_, value)| value.as_object()).flatten();
+                let of_hvm = of_hvm.filter(|(member, value)| match member.as_str() {
+                    "bios" => firmware(value.as_str()).is_none(),
+                    "boot" => false,
+                    // Its console, as pinfold's.
+                    "serial" => value.as_str() != Some("pty"),
+                    _ => !is_off(value),
+                });
+                others.extend(of_hvm.map(|(member, _)| format!("{name}.type.hvm.{member}")));
             }
             "disks" => others.extend(devices(
                 name,
                 value,
-                &["pdev_path", "vdev", "backend", "format", "readwrite", "discard_enable"],
+                &["pdev_path", "vdev", "backend", "format", "readwrite", "discard_enable", "removable", "is_cdrom"],
             )),
             "nics" => others.extend(devices(name, value, &["devid", "mac", "bridge", "ip", "nictype", "mtu"])),
             "on_poweroff" | "on_reboot" | "on_crash" => {}
@@ -130,6 +166,10 @@ fn others(json: &Value) -> Vec<String> {
         }
     }
     for disk in json["disks"].as_array().into_iter().flatten() {
+        // QEMU serves every CD-ROM drive, an empty one too.
+        if disk["is_cdrom"].as_u64() == Some(1) {
+            continue;
+        }
         let format = disk["format"].as_str().filter(|format| *format != "raw");
         let backend = disk["backend"].as_str().filter(|backend| !matches!(*backend, "phy" | "unknown"));
         others
@@ -139,6 +179,14 @@ fn others(json: &Value) -> Vec<String> {
     others.sort();
     others.dedup();
     others
+}
+
+/// Whether a part is not there: its switch is off, or that of everything in it.
+fn is_off(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members.values().all(is_off),
+        other => other.as_str() == Some("False"),
+    }
 }
 
 fn devices(list: &str, value: &Value, known: &[&str]) -> Vec<String> {
@@ -200,6 +248,28 @@ mod tests {
         assert_eq!((stored.vcpus_online, stored.on_reboot.as_str()), (Some(2), "restart"));
         assert_eq!(stored.others, Vec::<String>::new());
         assert_eq!(from_bytes(b"{"), None);
+    }
+
+    #[test]
+    fn an_hvm_guest() {
+        // As Xen 4.17 writes it, shortened; but for `usb`.
+        let hvm = json!({"bios": "ovmf", "vga": {}, "vnc": {"enable": "False"}, "sdl": {}, "spice": {}, "serial": "pty", "boot": "dca", "rdm": {}});
+        let of = |hvm: Value| {
+            from_json(&json!({
+                "b_info": {"max_vcpus": 1, "video_memkb": 8192, "claim_mode": "True", "type.hvm": hvm},
+                "disks": [
+                    {"pdev_path": "/srv/pc.img", "vdev": "hda", "format": "raw", "readwrite": 1, "colo_restore_enable": "False"},
+                    {"vdev": "hdc", "format": "empty", "removable": 1, "is_cdrom": 1, "colo_restore_enable": "False"}
+                ]
+            }))
+        };
+        let stored = of(hvm);
+        assert_eq!(stored.boot, Some(BootConfig::Devices(vec![BootDevice::Cdrom, BootDevice::Disk])));
+        assert_eq!((stored.firmware, stored.others), (Some(Firmware::Uefi), Vec::<String>::new()));
+        let stored = of(json!({"bios": "rombios", "vnc": {"enable": "True"}, "usb": "True", "serial": "none"}));
+        assert_eq!(stored.boot, Some(BootConfig::Devices(vec![BootDevice::Disk, BootDevice::Cdrom])));
+        let others = ["bios", "serial", "usb", "vnc"].map(|member| format!("b_info.type.hvm.{member}"));
+        assert_eq!((stored.firmware, stored.others), (None, others.to_vec()));
     }
 
     #[test]
