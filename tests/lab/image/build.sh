@@ -100,12 +100,17 @@ guests() {
     initramfs "$work/guest" xen-blkfront xen-netfront ext4 xen_wdt > "$work/guest.gz"
     mv "$work/guest.gz" "$root/srv/guests/initrd.gz"
     cp "$work/vmlinux" "$root/srv/guests/vmlinuz"
-    # QEMU, which loads the kernel of an HVM guest, wants it packed.
-    cp "$packed" "$root/srv/guests/bzImage"
-    # A disk that firmware boots from.
+    pcs
+}
+
+# What HVM guests boot: a disk, and a kernel that QEMU starts.
+pcs() {
+    local out="$root/srv/guests"
     as --32 -o "$work/boot.o" "$recipe/pc/boot.S"
-    ld -m elf_i386 -Ttext 0x7c00 -e _start --oformat binary -o "$root/srv/guests/pc.img" "$work/boot.o"
-    truncate -s 1M "$root/srv/guests/pc.img"
+    ld -m elf_i386 -Ttext 0x7c00 -e _start --oformat binary -o "$out/pc.img" "$work/boot.o"
+    truncate -s 1M "$out/pc.img"
+    as --32 --defsym KERNEL=1 -o "$work/kernel.o" "$recipe/pc/boot.S"
+    ld -m elf_i386 -Ttext 0 -e _start --oformat binary -o "$out/pc-kernel" "$work/kernel.o"
 }
 
 dom0() {

@@ -55,7 +55,8 @@
 //! | `pf.ip=192.168.77.11/24` | configures `eth0` |
 //!
 //! `pc.img` is a disk for an HVM guest: a boot sector that says `pinfold-guest up` on the serial port every five seconds, obeys the power button,
-//! and is powered off or reset by typing `poweroff` or `reboot` there.
+//! and is powered off or reset by typing `poweroff` or `reboot` there. `pc-kernel` is the same guest as a Linux kernel that QEMU starts, and says
+//! its command line too.
 //!
 //! # Invariants
 //!
