@@ -44,6 +44,7 @@ plays!(
     paused,
     suspended,
     taken_over,
+    taken_over_hvm,
     three_partitions,
     trash_restore,
     vm_moves,
