@@ -35,7 +35,7 @@ fn from_creation_to_the_end() -> Result<()> {
     ensure!(!host.lab.sh("pgrep -f 'xen-domid [1-9]'")?.success(), "a QEMU is left");
     boots_from_its_disk(&host, config.placement.cpupool)?;
     boots_a_kernel(&host)?;
-    begins_by_uefi(&host)?;
+    begins_by_uefi(&host, config.placement.cpupool)?;
     ensure!(host.remains()?.is_empty(), "{}", host.remains()?);
     Ok(())
 }
@@ -198,8 +198,8 @@ fn boots_a_kernel(host: &Host) -> Result<()> {
 
 /// The firmware is OVMF. Debian 12's knows nothing of Xen and comes to nothing; one that does know it ends in the emulator that runs this Xen (QEMU
 /// 7.2 ends at `mov %rax, %cr8`; under QEMU 10 Xen is told of `mov %cr8, %rax`, which it does not emulate).
-fn begins_by_uefi(host: &Host) -> Result<()> {
-    let mut config = from_disk("pc.img", None);
+fn begins_by_uefi(host: &Host, cpupool: Option<Uuid>) -> Result<()> {
+    let mut config = from_disk("pc.img", cpupool);
     config.memory_kib = 128 * 1024;
     config.memory_max_kib = config.memory_kib;
     config.hvm = Some(HvmConfig { firmware: Firmware::Uefi, vnc: false, cdroms: Vec::new() });
