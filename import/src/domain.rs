@@ -164,7 +164,7 @@ fn boot(sheet: &mut Sheet<'_>, stored: &Stored, has_disks: bool) -> Option<Boot>
             ramdisk: ramdisk.as_deref().map(names::path),
             cmdline: cmdline.clone(),
         },
-        (Some(BootConfig::Devices(order)), None) => Boot::Devices(order.iter().map(device).collect()),
+        (Some(BootConfig::Devices(order)), None) => Boot::Devices(order.iter().copied().map(device).collect()),
         (None, None) => {
             sheet.refuse("libxl does not say what it boots", "write its manifest by hand, with its UUID");
             return None;
@@ -190,7 +190,7 @@ fn boot(sheet: &mut Sheet<'_>, stored: &Stored, has_disks: bool) -> Option<Boot>
     Some(boot)
 }
 
-fn device(device: &protocol::BootDevice) -> BootDevice {
+fn device(device: protocol::BootDevice) -> BootDevice {
     match device {
         protocol::BootDevice::Disk => BootDevice::Disk,
         protocol::BootDevice::Cdrom => BootDevice::Cdrom,

@@ -8,7 +8,7 @@ use host::store::RealDisk;
 use host::{Dom0Health, Interest, Place, Store};
 use jiff::Timestamp;
 use planner::toolstacks::Reach;
-use protocol::{Firmware, Reading};
+use protocol::{Firmware, Hypervisor, Reading};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,12 +44,8 @@ pub struct ConfigFacts {
 /// What of Xen's answer matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct XenFacts {
-    /// Whether HVM and PVH guests can be built.
-    pub hvm: bool,
-    /// VMs of this host are HVM, and dom0 has no QEMU for them.
-    pub lacks_qemu: bool,
-    /// VMs of this host have UEFI, and the OVMF of dom0 does not say that it was built for Xen.
-    pub doubtful_uefi: bool,
+    /// What HVM and PVH guests need.
+    pub hvm: HvmHealth,
     /// pCPUs that Xen uses.
     pub pcpus: usize,
     /// dom0's vCPUs.
@@ -58,6 +54,17 @@ pub struct XenFacts {
     pub dom0_kib: u64,
     /// Whether dom0's memory has a limit.
     pub dom0_is_limited: bool,
+}
+
+/// What HVM guests need, as far as VMs of this host need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HvmHealth {
+    /// Whether HVM and PVH guests can be built.
+    pub can_be_built: bool,
+    /// VMs of this host are HVM, and dom0 has no QEMU for them.
+    pub lacks_qemu: bool,
+    /// VMs of this host have UEFI, and the OVMF of dom0 does not say that it was built for Xen.
+    pub doubtful_uefi: bool,
 }
 
 impl Facts {
@@ -122,6 +129,15 @@ fn firmware(config: &Config) -> Vec<Firmware> {
     vms.filter_map(|record| record.wanted.hvm.as_ref()).map(|hvm| hvm.firmware).collect()
 }
 
+fn hvm(hypervisor: &Hypervisor, needed: &[Firmware]) -> HvmHealth {
+    let parts = hypervisor.hvm_parts;
+    HvmHealth {
+        can_be_built: hypervisor.hvm,
+        lacks_qemu: !needed.is_empty() && parts.is_some_and(|parts| !parts.device_model),
+        doubtful_uefi: needed.contains(&Firmware::Uefi) && parts.is_some_and(|parts| parts.uefi_for_xen == Some(false)),
+    }
+}
+
 fn store(config: &Config) -> Arc<Store> {
     let place = Place { host: config.host.clone(), state: config.state.clone(), storage: config.storage() };
     Arc::new(Store::open(place, Arc::new(RealDisk)))
@@ -137,11 +153,7 @@ fn xen(config: &Config) -> Reading<XenFacts> {
     match host.observe(&Interest::default()).xen {
         Reading::Unknown(cause) => Reading::Unknown(cause),
         Reading::Known(observed) => Reading::Known(XenFacts {
-            hvm: observed.hypervisor.hvm,
-            lacks_qemu: observed.hypervisor.hvm_parts.is_some_and(|parts| !parts.device_model)
-                && !firmware(config).is_empty(),
-            doubtful_uefi: observed.hypervisor.hvm_parts.is_some_and(|parts| parts.uefi_for_xen == Some(false))
-                && firmware(config).contains(&Firmware::Uefi),
+            hvm: hvm(&observed.hypervisor, &firmware(config)),
             pcpus: observed.hypervisor.pcpus.iter().filter(|pcpu| pcpu.online).count(),
             dom0_vcpus: observed.hypervisor.dom0.vcpus,
             dom0_kib: observed.hypervisor.dom0.memory_kib,

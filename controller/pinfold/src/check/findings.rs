@@ -83,7 +83,7 @@ fn hypervisor(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 fn hosts(xen: &XenFacts, found: &mut Vec<Finding>) {
-    if !xen.hvm {
+    if !xen.hvm.can_be_built {
         found.push(Finding {
             reason: "NoHardwareVirtualisation",
             what: "Xen can build PV guests only".to_owned(),
@@ -91,7 +91,7 @@ fn hosts(xen: &XenFacts, found: &mut Vec<Finding>) {
             fix: "switch VT-x or AMD-V on in the machine's firmware".to_owned(),
         });
     }
-    if xen.lacks_qemu {
+    if xen.hvm.lacks_qemu {
         found.push(Finding {
             reason: "NoDeviceModel",
             what: "dom0 has no QEMU for Xen".to_owned(),
@@ -99,7 +99,7 @@ fn hosts(xen: &XenFacts, found: &mut Vec<Finding>) {
             fix: "apt-get install qemu-system-xen ovmf".to_owned(),
         });
     }
-    if xen.doubtful_uefi {
+    if xen.hvm.doubtful_uefi {
         found.push(Finding {
             reason: "FirmwareNotForXen",
             what: "/usr/share/ovmf/OVMF.fd was not built for Xen alone".to_owned(),

@@ -3,7 +3,7 @@
 mod facts;
 mod findings;
 
-pub use facts::{ConfigFacts, Facts, XenFacts};
+pub use facts::{ConfigFacts, Facts, HvmHealth, XenFacts};
 pub use findings::findings;
 
 use serde::Serialize;

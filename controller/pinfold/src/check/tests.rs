@@ -1,6 +1,6 @@
 //! Facts made by hand, and what is said of them.
 
-use super::{ConfigFacts, Facts, XenFacts, findings, human};
+use super::{ConfigFacts, Facts, HvmHealth, XenFacts, findings, human};
 use host::{Dom0Health, HarmfulLine, Mount, UnitHealth};
 use insta::assert_snapshot;
 use planner::toolstacks::{OtherToolstack, Reach};
@@ -35,9 +35,7 @@ fn good() -> Facts {
             ..Dom0Health::default()
         },
         xen: Reading::Known(XenFacts {
-            hvm: true,
-            lacks_qemu: false,
-            doubtful_uefi: false,
+            hvm: HvmHealth { can_be_built: true, lacks_qemu: false, doubtful_uefi: false },
             pcpus: 16,
             dom0_vcpus: 4,
             dom0_kib: 2 << 20,
@@ -79,16 +77,8 @@ fn a_laptop_is_told_the_most_important_first() {
 fn a_host_with_everything_wrong_is_told_everything() {
     let mut facts = good();
     facts.now = "1970-01-01T00:10:00Z".parse().unwrap();
-    let (pcpus, dom0_vcpus, dom0_kib, dom0_is_limited) = (16, 16, 32 << 20, false);
-    facts.xen = Reading::Known(XenFacts {
-        hvm: false,
-        lacks_qemu: true,
-        doubtful_uefi: true,
-        pcpus,
-        dom0_vcpus,
-        dom0_kib,
-        dom0_is_limited,
-    });
+    let hvm = HvmHealth { can_be_built: false, lacks_qemu: true, doubtful_uefi: true };
+    facts.xen = Reading::Known(XenFacts { hvm, pcpus: 16, dom0_vcpus: 16, dom0_kib: 32 << 20, dom0_is_limited: false });
     facts.config = Ok(ConfigFacts {
         state: "/var/lib/pinfold".into(),
         storage: "/srv/pinfold".into(),
