@@ -169,6 +169,8 @@ pub(crate) fn plan_vm<'w>(
     for draft in &mut drafts {
         permitted.use_up(draft, subject);
     }
+    // An order of a person's may bring about now what the manifest would bring about once approved.
+    permitted.held.retain(|held| drafts.iter().all(|draft| draft.item.id != held.item.id));
     drafts.extend(permitted.held);
     (drafts, report)
 }

@@ -215,3 +215,23 @@ fn one_that_is_removed_is_removed() {
     vm/web delete (Commit; nothing declares it any more; its record goes to the trash for 14 days; it has no disks) now do trash
     ");
 }
+
+/// Both the manifest and a person want it to run; the manifest's wish alone would wait for an approval.
+#[test]
+fn one_that_would_wait_for_an_approval_is_started_by_an_order() {
+    let mut stage = stage("");
+    stage.event(&Event::GuestEnds { domain: "web".to_owned(), how: ShutdownReason::Poweroff });
+    soon(&mut stage);
+    stage.commit(&(base("") + &vm("web", "  mode: plan\n  protect: true\n")));
+    assert_snapshot!(soon(&mut stage), @r"
+    host/xen1 settle (Commit; another mode is in force; that is recorded) now records
+    vm/web start (Commit; its guest switched it off, and its manifest has changed since) held: `spec.mode` of vm/web is plan; `pinfold approve bbca3e747613` does it
+    ");
+    overrule(&mut stage, OverrideKind::Power(Power::Running));
+    let asked: Vec<_> = stage.plan().items.iter().map(line).collect();
+    assert_eq!(asked.len(), 1, "the same thing twice: {asked:?}");
+    assert_snapshot!(soon(&mut stage), @r"
+    vm/web start (Verb; it should run (running until 2026-01-01T02:01:00Z by root: the disk is checked; `pinfold follow vm/web` ends it)) now do create-domain
+    vm/web settle (Commit; nothing on the host differs; that is recorded) now records
+    ");
+}
