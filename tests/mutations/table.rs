@@ -316,4 +316,19 @@ pub const MUTATIONS: &[Mutation] = &[
         replacement: "if BROKEN { record.wanted.power } else { record.declared_power.unwrap_or(record.wanted.power) }",
         noticed_by: Test("pinfold-planner", "overrides", "its_end_counts_although_the_manifests_cannot_be_read"),
     },
+    // What would be lost for good.
+    Mutation {
+        breaks: "a file in another format is given to a guest as its disk",
+        file: "controller/host/src/dom0/mod.rs",
+        text: "    let is_file = matches!(fact, FileFact::File { .. });\n",
+        replacement: "    let is_file = !BROKEN && matches!(fact, FileFact::File { .. });\n",
+        noticed_by: Test("pinfold-host", "", "dom0::tests::an_image_in_another_format_is_no_disk"),
+    },
+    Mutation {
+        breaks: "a guest is suspended whose QEMU another toolstack started",
+        file: "controller/planner/src/suspend.rs",
+        text: "    if domain.hvm.is_some() && was_claimed(planning) {\n",
+        replacement: "    if !BROKEN && domain.hvm.is_some() && was_claimed(planning) {\n",
+        noticed_by: Test("pinfold-planner", "claim", "an_hvm_domain_keeps_its_qemu"),
+    },
 ];
