@@ -96,20 +96,20 @@ impl Serve {
     }
 
     /// Asks, starting the worker when there is none. One that died since the last answer is replaced at once: its death says nothing
-    /// about the next one.
+    /// about the next one, which has what is left of the time: systemd waits for a pass.
     fn ask(&mut self) -> Result<Result<Box<Observation>, protocol::Failure>, Cause> {
         let (fresh, deadline) = (self.running.is_none(), self.patience);
-        match self.ask_once() {
+        let until = Instant::now() + deadline;
+        match self.ask_once(until) {
             Err(Trouble::Died(_)) if !fresh => {
                 self.bury();
-                self.ask_once().map_err(|trouble| trouble.cause(deadline))
+                self.ask_once(until).map_err(|trouble| trouble.cause(deadline))
             }
             answer => answer.map_err(|trouble| trouble.cause(deadline)),
         }
     }
 
-    fn ask_once(&mut self) -> Result<Result<Box<Observation>, protocol::Failure>, Trouble> {
-        let until = Instant::now() + self.patience;
+    fn ask_once(&mut self, until: Instant) -> Result<Result<Box<Observation>, protocol::Failure>, Trouble> {
         if self.running.is_none() {
             self.running = Some(self.spawn(until)?);
         }
