@@ -2,7 +2,7 @@
 
 use crate::names::{self, Networks};
 use crate::xl::restart_of;
-use crate::{Site, cpus};
+use crate::{Site, cpus, hvm};
 use protocol::{BootConfig, CpuSet, Domain, DomainKind, Observation, Reading, Stored};
 use schema::desired::{Boot, BootDevice, Cdrom, Cpu, Disk, Firmware, Hvm, Memory, Nic, Vcpus, Vm, VmType};
 use schema::units::{Cores, Name, Size};
@@ -181,6 +181,13 @@ fn boot(sheet: &mut Sheet<'_>, stored: &Stored, has_disks: bool) -> Option<Boot>
                 sheet.refuse(&format!("what it boots cannot be carried over: {why}"), "write its manifest by hand");
             }
         }
+        Boot::Devices(_) if boots_by_pv_name(sheet.domain, stored) => {
+            let next = "shut it down, and `pinfold import xl` its configuration";
+            sheet.refuse(
+                "its firmware boots a disk with the name of a PV one, which pinfold calls `hda` to `hdd`",
+                next,
+            );
+        }
         Boot::Devices(order) if order.is_empty() => {
             let next = "shut it down, and `pinfold import xl` its configuration";
             sheet.refuse("its firmware finds nothing to boot from among what is carried over", next);
@@ -188,6 +195,16 @@ fn boot(sheet: &mut Sheet<'_>, stored: &Stored, has_disks: bool) -> Option<Boot>
         Boot::Grub | Boot::Devices(_) => {}
     }
     Some(boot)
+}
+
+/// Whether the disk that firmware looks for is one that libxl shows it under another name only.
+fn boots_by_pv_name(domain: &Domain, stored: &Stored) -> bool {
+    let Some(BootConfig::Devices(order)) = &stored.boot else { return false };
+    let is_emulated = |disk: &protocol::DomainDisk| disk.target.starts_with("hd");
+    let is_shown = |disk: &protocol::DomainDisk| hvm::drive(&disk.target, disk.read_only).is_some();
+    order.contains(&protocol::BootDevice::Disk)
+        && !domain.disks.iter().any(is_emulated)
+        && domain.disks.iter().any(is_shown)
 }
 
 fn device(device: protocol::BootDevice) -> BootDevice {

@@ -137,6 +137,34 @@ fn an_hvm_domain_keeps_its_qemu() {
     assert_snapshot!(stage.converge(), @" 1 vm/web settle (Guest; its guest ended by itself (reboot); it stays off) now do destroy-domain");
 }
 
+/// Its CD-ROM drive alone would be what is left to boot from.
+#[test]
+fn an_hvm_domain_that_boots_from_a_pv_name_is_not_adopted() {
+    let cdroms = vec![Cdrom { target: "hdc".to_owned(), medium: None }];
+    let theirs = theirs(&serde_json::json!({"kind": "hvm", "disks": ["/srv/a.img"], "boot": null}));
+    let mut host = host();
+    host.domains = vec![ForeignDomain { cdroms, ..theirs }];
+    let mut observed = Stage::on(host, &base("")).observe();
+    let Reading::Known(observation) = &mut observed.xen else { panic!("Xen is known") };
+    let Reading::Known(domains) = &mut observation.domains else { panic!("its domains are known") };
+    "xvda".clone_into(&mut domains[0].disks[0].target);
+    let domain = domains[0].clone();
+    let around = Site {
+        host: "xen1".parse().unwrap(),
+        networks: Vec::new(),
+        partitions: [].into(),
+        vms: [].into(),
+        pcpus: None,
+    };
+    let adopted = import::domains(&[&domain], observation, &around);
+    assert!(adopted.vms.is_empty());
+    assert!(
+        adopted.findings.iter().any(|finding| finding.message.contains("name of a PV one")),
+        "{:?}",
+        adopted.findings
+    );
+}
+
 #[test]
 fn another_pools_mark_is_respected() {
     let mut stage = stage(theirs(&serde_json::json!({})), "");
