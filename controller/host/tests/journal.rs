@@ -133,6 +133,40 @@ fn a_line_that_was_cut_off_stands_alone_and_is_told() {
     assert_numbered(&store);
 }
 
+/// Fifty guests that end in one pass are fifty lines and one wait for the disk; the power takes the last of them, never one in between.
+#[test]
+fn lines_written_together_are_synchronised_once() {
+    for seed in 0..12 {
+        let disk = MemoryDisk::default();
+        let store = locked(&disk);
+        store.journal(&note("before".to_owned())).unwrap();
+        let together: Vec<Entry> = (0..50).map(|n| note(n.to_string())).collect();
+        let steps = disk.steps();
+        store.journal(&note("alone".to_owned())).unwrap();
+        let one = disk.steps() - steps;
+        store.journal_together(&together).unwrap();
+        store.journal_together(&[]).unwrap();
+        assert_eq!(disk.steps() - steps, 2 * one, "as many steps as a line takes");
+        disk.inject(DiskFault::KillAfter(1));
+        // Whether it answers is nobody's business: the process is dead.
+        let _ = store.journal_together(&together);
+        drop(store);
+        disk.cut_power_midway(seed);
+        disk.mend();
+        let store = locked(&disk);
+        store.journal(&note("after".to_owned())).unwrap();
+        let mut kept = words(&store);
+        assert_eq!(kept.pop().unwrap(), "after");
+        if kept.last().is_some_and(|last| last.starts_with('[')) {
+            kept.pop();
+        }
+        let numbers = (0..50).chain(0..50).map(|n| n.to_string());
+        let all: Vec<String> = ["before".to_owned(), "alone".to_owned()].into_iter().chain(numbers).collect();
+        assert!(kept.len() >= 52 && all.starts_with(&kept), "seed {seed}: {kept:?}");
+        assert_numbered(&store);
+    }
+}
+
 #[test]
 fn what_another_version_or_chance_wrote_is_read_as_far_as_it_goes() {
     let disk = MemoryDisk::default();

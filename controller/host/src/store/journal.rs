@@ -144,7 +144,15 @@ impl Store {
 
     /// Adds a line, durably, under the next number.
     pub fn journal(&self, entry: &Entry) -> Result<(), StoreError> {
+        self.journal_together(std::slice::from_ref(entry))
+    }
+
+    /// Adds lines in their order, synchronised once. Of some that fail each may be there or not, and one in part.
+    pub fn journal_together(&self, entries: &[Entry]) -> Result<(), StoreError> {
         self.must_be_locked()?;
+        if entries.is_empty() {
+            return Ok(());
+        }
         let mut end = held(&self.journal);
         let path = self.journal_path("current");
         let size = self.disk.stamp(&path).ok().map(|stamp| stamp.size);
@@ -154,13 +162,17 @@ impl Store {
         let fresh = self.disk.stamp(&path).is_err();
         // What was cut off stays alone on its line.
         let mut text = if end.torn && !fresh { vec![b'\n'] } else { Vec::new() };
-        let entry = Entry { version: JOURNAL_VERSION, seq: end.next, ..entry.clone() };
-        serde_json::to_writer(&mut text, &entry)
-            .map_err(|error| disk_error("write", &path, io::Error::other(error)))?;
-        text.push(b'\n');
+        let mut next = end.next;
+        for entry in entries {
+            let entry = Entry { version: JOURNAL_VERSION, seq: next, ..entry.clone() };
+            serde_json::to_writer(&mut text, &entry)
+                .map_err(|error| disk_error("write", &path, io::Error::other(error)))?;
+            text.push(b'\n');
+            next += 1;
+        }
         let written = self.disk.append(&path, &text);
         // A line that failed may be there all the same, whole or in part: no other one gets its number.
-        end.next += 1;
+        end.next = next;
         end.torn = written.is_err();
         let written = written.map_err(|source| disk_error("write", &path, source));
         self.noticed(&path, written.and_then(|()| if fresh { self.sync_parent(&path) } else { Ok(()) }))

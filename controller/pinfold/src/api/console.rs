@@ -92,5 +92,5 @@ async fn tell(api: &Api, vm: &ObjectRef, reason: Reason, actor: &str) {
     };
     let one = Note { object: Some(vm.clone()), reason, message, actor: Some(actor.to_owned()) };
     // The note itself says so when the journal cannot be written.
-    let _ = tokio::task::spawn_blocking(move || note(&store, Timestamp::now(), commit.as_ref(), one)).await;
+    let _ = tokio::task::spawn_blocking(move || note(&store, Timestamp::now(), commit.as_ref(), [one])).await;
 }

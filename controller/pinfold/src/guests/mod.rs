@@ -197,7 +197,7 @@ impl<'a> Stopping<'a> {
             if observed.host_shutdown.is_some() {
                 if !noted {
                     let message = format!("all guests are stopped: {}", self.why);
-                    reconcile::note(store, observed.now, None, reconcile::Note::host(Reason::HostShutdown, message));
+                    reconcile::note(store, observed.now, None, [reconcile::Note::host(Reason::HostShutdown, message)]);
                     noted = true;
                 }
                 if let Some(left) = self.is_over(&observed) {
@@ -213,7 +213,7 @@ impl<'a> Stopping<'a> {
         let plan = planner::plan(None, observed);
         self.tell_plan(&plan);
         for note in forced(observed, &plan) {
-            reconcile::note(host.store(), observed.now, None, note);
+            reconcile::note(host.store(), observed.now, None, [note]);
         }
         for (object, error) in start_due(host, &plan).start_errors {
             self.tell(&format!("{object}: {error}"));

@@ -338,7 +338,7 @@ impl Driver {
     }
 
     fn note(&self, now: Timestamp, notes: impl IntoIterator<Item = Note>) {
-        notes.into_iter().for_each(|one| journal::note(&self.store, now, self.in_force.commit(), one));
+        journal::note(&self.store, now, self.in_force.commit(), notes);
     }
 }
 

@@ -192,9 +192,15 @@ impl Reason {
     }
 }
 
-/// Writes a note to the journal and to the log. A full disk loses the line in the journal, not in the log.
-pub fn note(store: &store::Store, at: Timestamp, commit: Option<&AcceptedCommit>, note: Note) {
-    if let Err(error) = intend(store, at, commit, note) {
+/// Writes notes to the journal and to the log. A full disk loses the lines in the journal, not in the log.
+pub fn note(
+    store: &store::Store,
+    at: Timestamp,
+    commit: Option<&AcceptedCommit>,
+    notes: impl IntoIterator<Item = Note>,
+) {
+    let lines: Vec<store::Entry> = notes.into_iter().map(|note| line_of(at, commit, note)).collect();
+    if let Err(error) = store.journal_together(&lines) {
         tracing::error!(error = error.chain(), "cannot write the journal");
     }
 }
@@ -206,6 +212,11 @@ pub(super) fn intend(
     commit: Option<&AcceptedCommit>,
     note: Note,
 ) -> Result<(), store::StoreError> {
+    store.journal(&line_of(at, commit, note))
+}
+
+/// A note as a line of the journal, after it was told to the log.
+fn line_of(at: Timestamp, commit: Option<&AcceptedCommit>, note: Note) -> store::Entry {
     let Note { object, reason, message, actor } = note;
     let (commit, author) = commit.map(|commit| (commit.id.clone(), commit.author.clone())).unzip();
     let about = object.as_ref().map(ToString::to_string);
@@ -215,7 +226,7 @@ pub(super) fn intend(
     }
     let event = store::Event::Noted { reason: format!("{reason:?}"), message, actor };
     let author = author.filter(|author| !author.is_empty());
-    store.journal(&store::Entry { object, commit, author, ..store::Entry::new(at, event) })
+    store::Entry { object, commit, author, ..store::Entry::new(at, event) }
 }
 
 /// The events that lines of the journal tell, in their order.
