@@ -84,8 +84,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         breaks: "a second domain of one UUID is built",
         file: "controller/operation/src/create.rs",
-        text: "        if domain.uuid == config.mark.uuid {\n",
-        replacement: "        if !BROKEN && domain.uuid == config.mark.uuid {\n",
+        text: "        if uuid == config.mark.uuid {\n",
+        replacement: "        if !BROKEN && uuid == config.mark.uuid {\n",
         noticed_by: Test("pinfold-sim", "operations", "a_domain_is_only_made_when_its_premises_hold"),
     },
     Mutation {

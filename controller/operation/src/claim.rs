@@ -3,9 +3,9 @@
 //! First nobody else acts on its end any more, then it is marked. Between the two nobody does; whoever claims it again finds no monitor and goes on. The mark and
 //! `ready` appear together: a domain with our mark and without `ready` counts as wreckage, and would be destroyed.
 
-use crate::Hypervisor;
-use crate::view::{live_target, name_of, stale};
-use protocol::{Domain, DomainState, Done, Failure, Mark, Target};
+use crate::view::{live_target, name_of, name_with, stale};
+use crate::{Hypervisor, Identity};
+use protocol::{Done, Failure, Mark, Target};
 
 const OPERATION: &str = "claim-domain";
 
@@ -42,10 +42,10 @@ fn check(hypervisor: &mut dyn Hypervisor, target: Target, mark: Mark) -> Result<
     if domain.name.is_none() || domain.kind.is_none() {
         return Err(stale(OPERATION, format!("{} is being made, or libxl did not make it", name_of(&domain))));
     }
-    let is_twin =
-        |other: &&Domain| other.domid != target.domid && other.uuid == target.uuid && other.state != DomainState::Dying;
-    if let Some(twin) = hypervisor.domains()?.iter().find(is_twin) {
-        return Err(stale(OPERATION, format!("{} has the same UUID: end the wrong one", name_of(twin))));
+    let is_twin = |other: &Identity| other.domid != target.domid && other.uuid == target.uuid && !other.dying;
+    if let Some(twin) = hypervisor.identities()?.into_iter().find(is_twin) {
+        let twin = name_with(twin.domid, twin.name.as_deref());
+        return Err(stale(OPERATION, format!("{twin} has the same UUID: end the wrong one")));
     }
     Ok(false)
 }

@@ -2,15 +2,15 @@
 //!
 //! A domain of ours without `ready` and without a worker that holds its lock is wreckage: it has never run.
 
-use crate::Hypervisor;
 use crate::placement::{check_masks_reach, check_placement};
-use crate::view::{name_of, require_pool, stale};
+use crate::view::{name_of, name_with, require_pool, stale};
+use crate::{Hypervisor, Identity};
 use protocol::{Cpupool, Domain, DomainConfig, DomainState, Done, Failure, FailureKind};
 
 const OPERATION: &str = "create-domain";
 
 pub(crate) fn run(hypervisor: &mut dyn Hypervisor, config: &DomainConfig) -> Result<Done, Failure> {
-    if let Some(domid) = check_absent(&hypervisor.domains()?, config)? {
+    if let Some(domid) = check_absent(hypervisor, config)? {
         return Ok(Done { domid: Some(domid) });
     }
     let pool = check_placement_request(hypervisor, OPERATION, config)?;
@@ -27,18 +27,30 @@ pub(crate) fn run(hypervisor: &mut dyn Hypervisor, config: &DomainConfig) -> Res
 }
 
 /// No domain may have this UUID or name, in whatever state. Answers the domain that an earlier run of this very request has made.
-fn check_absent(domains: &[Domain], config: &DomainConfig) -> Result<Option<u32>, Failure> {
-    for domain in domains {
-        if domain.uuid == config.mark.uuid {
-            let state = if config.stays_paused { DomainState::Paused } else { DomainState::Running };
-            let same = domain.mark == Some(config.mark) && domain.ready && domain.state == state;
-            return if same { Ok(Some(domain.domid)) } else { Err(still_there(OPERATION, domain)) };
+fn check_absent(hypervisor: &mut dyn Hypervisor, config: &DomainConfig) -> Result<Option<u32>, Failure> {
+    let Some(domain) = find_namesake(hypervisor, OPERATION, config)? else { return Ok(None) };
+    let state = if config.stays_paused { DomainState::Paused } else { DomainState::Running };
+    let same = domain.mark == Some(config.mark) && domain.ready && domain.state == state;
+    if same { Ok(Some(domain.domid)) } else { Err(still_there(OPERATION, &domain)) }
+}
+
+/// The domain with this UUID. Refuses another one with this name.
+pub(crate) fn find_namesake(
+    hypervisor: &mut dyn Hypervisor,
+    operation: &'static str,
+    config: &DomainConfig,
+) -> Result<Option<Domain>, Failure> {
+    for Identity { domid, uuid, name, .. } in hypervisor.identities()? {
+        if uuid == config.mark.uuid {
+            match hypervisor.domain(domid)?.filter(|domain| domain.uuid == uuid) {
+                Some(domain) => return Ok(Some(domain)),
+                // Gone since then.
+                None => continue,
+            }
         }
-        if domain.name.as_deref() == Some(&config.name) {
-            return Err(stale(
-                OPERATION,
-                format!("{} with UUID {} has this name already: rename or stop it", name_of(domain), domain.uuid),
-            ));
+        if name.as_deref() == Some(&config.name) {
+            let other = name_with(domid, name.as_deref());
+            return Err(stale(operation, format!("{other} with UUID {uuid} has this name already: rename or stop it")));
         }
     }
     Ok(None)
@@ -100,24 +112,25 @@ pub(crate) fn verify(
     pool: &Cpupool,
     domid: u32,
 ) -> Result<(), Failure> {
-    let domains = hypervisor.domains()?;
     let wrong = |message: String| Failure::new(FailureKind::ReadBack, operation, message);
-    let Some(domain) = domains.iter().find(|domain| domain.domid == domid) else {
+    let Some(domain) = hypervisor.domain(domid)? else {
         return Err(wrong(format!("domain {domid} was made and is not listed")));
     };
     if domain.uuid != config.mark.uuid || domain.mark != Some(config.mark) {
-        return Err(wrong(format!("{} does not carry its UUID {} and our mark", name_of(domain), config.mark.uuid)));
+        return Err(wrong(format!("{} does not carry its UUID {} and our mark", name_of(&domain), config.mark.uuid)));
     }
     if domain.state != DomainState::Paused {
-        return Err(wrong(format!("{} is not paused", name_of(domain))));
+        return Err(wrong(format!("{} is not paused", name_of(&domain))));
     }
     // Xen does not enforce that UUIDs are unique, and libxl's check of names can be raced.
-    if let Some(other) = domains.iter().find(|other| {
+    let is_twin = |other: &Identity| {
         other.domid != domid && (other.uuid == config.mark.uuid || other.name.as_deref() == Some(&config.name))
-    }) {
-        return Err(stale(operation, format!("{} was made by somebody else meanwhile", name_of(other))));
+    };
+    if let Some(twin) = hypervisor.identities()?.into_iter().find(is_twin) {
+        let twin = name_with(twin.domid, twin.name.as_deref());
+        return Err(stale(operation, format!("{twin} was made by somebody else meanwhile")));
     }
-    check_placement(domain, pool, &config.placement).map_err(wrong)
+    check_placement(&domain, pool, &config.placement).map_err(wrong)
 }
 
 /// Takes back a domain that has not run. The failure stays the first one.

@@ -2,7 +2,7 @@
 
 use crate::Hypervisor;
 use crate::placement::check_placement;
-use crate::view::{find_target, live_target, name_of, require_pool, stale};
+use crate::view::{find_target, live_target, name_of, name_with, require_pool, stale};
 use protocol::{DomainState, Done, Failure, FailureKind, Placement, Target};
 
 /// How many pauses are taken away at most; more than that is a tool that pauses as fast as we unpause.
@@ -146,10 +146,10 @@ pub(crate) fn rename(hypervisor: &mut dyn Hypervisor, target: Target, name: &str
     if domain.name.as_deref() == Some(name) {
         return Ok(Done::default());
     }
-    let domains = hypervisor.domains()?;
-    if let Some(other) = domains.iter().find(|other| other.domid != target.domid && other.name.as_deref() == Some(name))
+    let others = hypervisor.identities()?;
+    if let Some(other) = others.iter().find(|other| other.domid != target.domid && other.name.as_deref() == Some(name))
     {
-        return Err(stale(OPERATION, format!("{} has the name {name} already", name_of(other))));
+        return Err(stale(OPERATION, format!("{} has the name {name} already", name_with(other.domid, Some(name)))));
     }
     hypervisor.rename_domain(target.domid, name)?;
     Ok(Done::default())

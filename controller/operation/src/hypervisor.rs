@@ -6,6 +6,19 @@ use protocol::{
 };
 use uuid::Uuid;
 
+/// What tells one domain from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its number.
+    pub domid: u32,
+    /// Xen does not see to it that no two have the same.
+    pub uuid: Uuid,
+    /// Its name in xenstore.
+    pub name: Option<String>,
+    /// Being torn down.
+    pub dying: bool,
+}
+
 /// A hypervisor with its xenstore, one call at a time.
 ///
 /// libxl implements it in `pinfold-xen`; the simulator implements it in memory. Every method is one step as Xen sees it: the process
@@ -19,6 +32,12 @@ pub trait Hypervisor {
 
     /// All domains but dom0, dying ones included.
     fn domains(&mut self) -> Result<Vec<Domain>, Failure>;
+
+    /// One of them; `None` when its number belongs to no domain. What it takes does not grow with the devices and vCPUs of the others.
+    fn domain(&mut self, domid: u32) -> Result<Option<Domain>, Failure>;
+
+    /// What tells all of them apart.
+    fn identities(&mut self) -> Result<Vec<Identity>, Failure>;
 
     /// Hard affinity of each of dom0's vCPUs. They are always in Pool-0.
     fn dom0_affinity(&mut self) -> Result<Vec<CpuSet>, Failure>;

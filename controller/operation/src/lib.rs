@@ -22,7 +22,7 @@ mod shape;
 mod suspend;
 mod view;
 
-pub use hypervisor::Hypervisor;
+pub use hypervisor::{Hypervisor, Identity};
 use protocol::{Done, Failure, Request};
 
 /// Carries out one request. The caller holds [`Request::locks`].

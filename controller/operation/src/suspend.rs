@@ -14,12 +14,11 @@
 //! ```
 
 use crate::Hypervisor;
-use crate::create::{check_memory, check_placement_request, destroy_again, still_there, verify};
+use crate::create::{check_memory, check_placement_request, destroy_again, find_namesake, still_there, verify};
 use crate::placement::check_placement;
 use crate::view::{live_target, name_of, require_pool, stale};
 use protocol::{
-    Domain, DomainConfig, DomainState, Done, Failure, FailureKind, ImageRef, ImageState, Placement, ShutdownReason,
-    Target,
+    DomainConfig, DomainState, Done, Failure, FailureKind, ImageRef, ImageState, Placement, ShutdownReason, Target,
 };
 use uuid::Uuid;
 
@@ -106,8 +105,7 @@ pub(crate) fn resume(
 pub(crate) fn restore(hypervisor: &mut dyn Hypervisor, config: &DomainConfig, image: Uuid) -> Result<Done, Failure> {
     let image = ImageRef { vm: config.mark.uuid, image };
     let state = hypervisor.image(image)?;
-    let earlier = earlier(&hypervisor.domains()?, config, &state)?;
-    let domid = match earlier {
+    let domid = match earlier(hypervisor, config, &state)? {
         Some((domid, true)) => return Ok(Done { domid: Some(domid) }),
         Some((domid, false)) => {
             let pool = check_placement_request(hypervisor, RESTORE, config)?;
@@ -125,24 +123,19 @@ pub(crate) fn restore(hypervisor: &mut dyn Hypervisor, config: &DomainConfig, im
 }
 
 /// The domain that an earlier run of this very request has made, and whether nothing is left to do for it.
-fn earlier(domains: &[Domain], config: &DomainConfig, state: &ImageState) -> Result<Option<(u32, bool)>, Failure> {
-    for domain in domains {
-        if domain.uuid == config.mark.uuid {
-            let ours = domain.mark == Some(config.mark) && *state == ImageState::Used { by: config.mark.incarnation };
-            let as_asked = if config.stays_paused { DomainState::Paused } else { DomainState::Running };
-            return match (domain.ready, domain.state) {
-                (true, state) if ours && state == as_asked => Ok(Some((domain.domid, true))),
-                (false, DomainState::Paused) if ours => Ok(Some((domain.domid, false))),
-                _ => Err(still_there(RESTORE, domain)),
-            };
-        }
-        if domain.name.as_deref() == Some(&config.name) {
-            let message =
-                format!("{} with UUID {} has this name already: rename or stop it", name_of(domain), domain.uuid);
-            return Err(stale(RESTORE, message));
-        }
+fn earlier(
+    hypervisor: &mut dyn Hypervisor,
+    config: &DomainConfig,
+    image: &ImageState,
+) -> Result<Option<(u32, bool)>, Failure> {
+    let Some(domain) = find_namesake(hypervisor, RESTORE, config)? else { return Ok(None) };
+    let ours = domain.mark == Some(config.mark) && *image == ImageState::Used { by: config.mark.incarnation };
+    let as_asked = if config.stays_paused { DomainState::Paused } else { DomainState::Running };
+    match (domain.ready, domain.state) {
+        (true, state) if ours && state == as_asked => Ok(Some((domain.domid, true))),
+        (false, DomainState::Paused) if ours => Ok(Some((domain.domid, false))),
+        _ => Err(still_there(RESTORE, &domain)),
     }
-    Ok(None)
 }
 
 /// A paused domain, verified, for which the image is used up.

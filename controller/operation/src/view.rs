@@ -101,7 +101,7 @@ pub(crate) fn find_target(
     operation: &'static str,
     target: Target,
 ) -> Result<Option<Domain>, Failure> {
-    match hypervisor.domains()?.into_iter().find(|domain| domain.domid == target.domid) {
+    match hypervisor.domain(target.domid)? {
         Some(domain) if domain.uuid != target.uuid => {
             Err(stale(operation, format!("domain {} has UUID {} now, not {}", target.domid, domain.uuid, target.uuid)))
         }
@@ -162,10 +162,11 @@ pub(crate) fn stale(operation: &str, message: impl Into<String>) -> Failure {
 }
 
 pub(crate) fn name_of(domain: &Domain) -> String {
-    match &domain.name {
-        Some(name) => format!("domain {} ({name})", domain.domid),
-        None => format!("domain {} (no name)", domain.domid),
-    }
+    name_with(domain.domid, domain.name.as_deref())
+}
+
+pub(crate) fn name_with(domid: u32, name: Option<&str>) -> String {
+    format!("domain {domid} ({})", name.unwrap_or("no name"))
 }
 
 pub(crate) fn name_of_pool(pool: &Cpupool) -> String {

@@ -69,7 +69,7 @@ fn it_is_noted_since_when_it_is_seen_and_who_was_there() {
           "hard affinity": {
             "seen": null,
             "corrected": [
-              "2026-01-01T00:00:00.441Z"
+              "2026-01-01T00:00:00.442Z"
             ]
           }
         }

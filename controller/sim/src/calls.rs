@@ -5,10 +5,10 @@ use crate::domain::GUEST_ACK_MS;
 use crate::event::Event;
 use crate::fault::{CallName, Fault, Meanwhile, Point};
 use crate::world::{World, rc};
-use operation::Hypervisor;
+use operation::{Hypervisor, Identity};
 use protocol::{
-    Cdrom, CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Dump, Failure, FailureKind, ImageRef, ImageState, Mark,
-    MemoryNeed, NicConfig, Sched,
+    Cdrom, CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, DomainState, Dump, Failure, FailureKind, ImageRef,
+    ImageState, Mark, MemoryNeed, NicConfig, Sched,
 };
 use uuid::Uuid;
 
@@ -145,6 +145,20 @@ impl Hypervisor for Calls<'_> {
 
     fn domains(&mut self) -> Result<Vec<Domain>, Failure> {
         self.call(CallName::Domains, |world| Ok(world.list_domains()))
+    }
+
+    fn domain(&mut self, domid: u32) -> Result<Option<Domain>, Failure> {
+        self.call(CallName::Domain, |world| Ok(world.list_domains().into_iter().find(|domain| domain.domid == domid)))
+    }
+
+    fn identities(&mut self) -> Result<Vec<Identity>, Failure> {
+        let identity = |domain: Domain| Identity {
+            domid: domain.domid,
+            uuid: domain.uuid,
+            name: domain.name,
+            dying: domain.state == DomainState::Dying,
+        };
+        self.call(CallName::Identities, |world| Ok(world.list_domains().into_iter().map(identity).collect()))
     }
 
     fn dom0_affinity(&mut self) -> Result<Vec<CpuSet>, Failure> {

@@ -98,6 +98,8 @@ pub enum CallName {
     Cpupools,
     FreeCpus,
     Domains,
+    Domain,
+    Identities,
     Dom0Affinity,
     CreateCpupool,
     AddCpu,

@@ -9,7 +9,7 @@ use crate::libxl::{
     suspend,
 };
 use crate::{monitor, observe};
-use operation::Hypervisor;
+use operation::{Hypervisor, Identity};
 use protocol::{
     Cdrom, CpuSet, Cpupool, DiskConfig, Domain, DomainConfig, Dump, Failure, FailureKind, IMAGE_VERSION, ImageRef,
     ImageState, Mark, NicConfig, SavedImage, Sched,
@@ -96,6 +96,14 @@ impl Hypervisor for Xen {
 
     fn domains(&mut self) -> Result<Vec<Domain>, Failure> {
         observe::domains(self)
+    }
+
+    fn domain(&mut self, domid: u32) -> Result<Option<Domain>, Failure> {
+        observe::domain(self, domid)
+    }
+
+    fn identities(&mut self) -> Result<Vec<Identity>, Failure> {
+        observe::identities(self)
     }
 
     fn dom0_affinity(&mut self) -> Result<Vec<CpuSet>, Failure> {
@@ -292,7 +300,7 @@ impl Hypervisor for Xen {
     }
 
     fn stop_monitor(&mut self, domid: u32) -> Result<(), Failure> {
-        let domains = observe::domains(self)?;
+        let domains = observe::identities(self)?;
         let stale = |message| Failure::new(FailureKind::Stale, "stop-monitor", message);
         let domain = domains.iter().find(|domain| domain.domid == domid);
         let domain = domain.ok_or_else(|| stale(format!("there is no domain {domid}")))?;

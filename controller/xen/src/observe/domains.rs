@@ -7,6 +7,7 @@ use crate::libxl::{List, Store, uuid_of};
 use crate::monitor;
 use crate::xen::Xen;
 use libxl_sys as sys;
+use operation::Identity;
 use protocol::{
     Domain, DomainHvm, DomainKind, DomainMemory, DomainState, Failure, FailureKind, Mark, Reading, ShutdownReason,
     Stored, Toolstack, Vcpu,
@@ -16,19 +17,37 @@ use std::path::Path;
 use uuid::Uuid;
 
 /// All domains but dom0, dying ones included.
+pub(crate) fn domains(xen: &Xen) -> Result<Vec<Domain>, Failure> {
+    read(xen, |_| true)
+}
+
+/// One of them, if there is one of this number.
+pub(crate) fn domain(xen: &Xen, domid: u32) -> Result<Option<Domain>, Failure> {
+    Ok(read(xen, |other| other == domid)?.pop())
+}
+
+/// What tells all of them apart.
+pub(crate) fn identities(xen: &Xen) -> Result<Vec<Identity>, Failure> {
+    check_remembers(xen)?;
+    let identity = |info: &sys::libxl_dominfo| -> Result<Identity, Failure> {
+        let name = xen.store.read(&format!("/local/domain/{}/name", info.domid))?;
+        Ok(Identity { domid: info.domid, uuid: uuid_of(info.uuid), name, dying: info.dying })
+    };
+    List::domains(&xen.libxl)?.iter().filter(|info| info.domid != 0).map(identity).collect()
+}
+
+/// The domains that are `asked` for by their numbers, dom0 never.
 ///
 /// Domains come and go while they are read, so Xen is asked twice: one that is gone the second time is left out, since what xenstore said about it was torn.
-pub(crate) fn domains(xen: &Xen) -> Result<Vec<Domain>, Failure> {
-    if xen.store.read("/local/domain/0/name")?.is_none() {
-        return Err(forgotten("it does not know dom0"));
-    }
+fn read(xen: &Xen, asked: impl Fn(u32) -> bool) -> Result<Vec<Domain>, Failure> {
+    check_remembers(xen)?;
     let first = List::domains(&xen.libxl)?;
     let backends = Backends::read(&xen.store)?;
     let watched = monitor::watched()?;
     let mut domains = first
         .iter()
-        .filter(|info| info.domid != 0)
-        .map(|info| domain(xen, &backends, &watched, info))
+        .filter(|info| info.domid != 0 && asked(info.domid))
+        .map(|info| read_one(xen, &backends, &watched, info))
         .collect::<Result<Vec<_>, _>>()?;
     let second = List::domains(&xen.libxl)?;
     let still: BTreeMap<u32, &sys::libxl_dominfo> = second.iter().map(|info| (info.domid, info)).collect();
@@ -54,7 +73,7 @@ pub(crate) fn domains(xen: &Xen) -> Result<Vec<Domain>, Failure> {
 }
 
 /// One domain. What dies while it is read shows as unknown vCPUs, or goes in the second listing.
-fn domain(
+fn read_one(
     xen: &Xen,
     backends: &Backends,
     watched: &BTreeSet<String>,
@@ -251,6 +270,14 @@ fn mark(store: &Store, domid: u32) -> Result<(Option<Mark>, bool), Failure> {
         _ => None,
     };
     Ok((mark, names.iter().any(|name| name == "ready")))
+}
+
+/// Refuses a xenstored that does not know what it always knows.
+fn check_remembers(xen: &Xen) -> Result<(), Failure> {
+    match xen.store.read("/local/domain/0/name")? {
+        Some(_) => Ok(()),
+        None => Err(forgotten("it does not know dom0")),
+    }
 }
 
 /// xenstored answers, but what it held is gone: it was started again. No mark and no name can be trusted to be absent.

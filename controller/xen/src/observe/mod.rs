@@ -7,7 +7,7 @@ mod devices;
 mod domains;
 mod stored;
 
-pub(crate) use domains::{Origin, domains};
+pub(crate) use domains::{Origin, domain, domains, identities};
 pub(crate) use stored::is_libvirts;
 
 use crate::libxl::{List, Physinfo};
