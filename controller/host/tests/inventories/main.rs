@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, unreachable_pub, dead_code, reason = "tests")]
 
 mod differences;
+#[path = "../stage/examples.rs"]
+mod examples;
 #[path = "../../../../tests/scenarios/script.rs"]
 mod format;
 mod recording;

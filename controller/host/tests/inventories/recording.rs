@@ -3,9 +3,10 @@
 //! One file for each scenario, one JSON object in a line: the files of a commit, a moment of the host with its plan, and at last the state
 //! directory.
 
-use crate::format::{Step, read};
+use crate::examples;
+use crate::format::Step;
 use crate::script::Scenario;
-use crate::stage::{Stage, tree};
+use crate::stage::Stage;
 use host::store::Disk;
 use jiff::{SignedDuration, Timestamp};
 use planner::Observed;
@@ -121,11 +122,7 @@ fn record_scenario(folder: &Path) -> Vec<Line> {
 
 /// An example at rest, on the host of the scenario of the same name.
 fn record_example(folder: &Path) -> Vec<Line> {
-    let host = read(&root().join("tests/scenarios").join(name_of(folder)).join("host.yaml")).unwrap();
-    let mut files = BTreeMap::new();
-    gather(folder, folder, &mut files);
-    let mut stage = Stage::new(host);
-    stage.commit(schema::read(&tree(&files)).desired.expect("an example is valid"));
+    let (mut stage, files) = examples::begin(folder);
     let mut lines = Lines::default();
     lines.moment(&mut stage, &files, "before the first pass");
     stage.settle(SignedDuration::from_mins(10));
@@ -192,16 +189,6 @@ fn take(disk: &dyn Disk, path: &Path, files: &mut Files) {
 fn write(folder: &Path, of: &Path, lines: &[Line]) {
     let text: String = lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
     std::fs::write(folder.join(format!("{}.ndjson", name_of(of))), text).unwrap();
-}
-
-fn gather(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
-    for path in below(folder) {
-        if path.is_dir() {
-            gather(root, &path, files);
-        } else {
-            files.insert(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap());
-        }
-    }
 }
 
 /// What lies in a folder, in order.

@@ -5,12 +5,17 @@
 //! each operation: the end state must be the same, and no law may be broken on the way.
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, unreachable_pub, reason = "tests")]
 
+#[path = "../stage/examples.rs"]
+mod examples;
 #[path = "../../../../tests/scenarios/script.rs"]
 mod format;
 mod script;
 #[path = "../stage/mod.rs"]
 mod stage;
 
+use jiff::SignedDuration;
+use protocol::DomainState;
+use schema::desired::Power;
 use script::Scenario;
 use std::path::Path;
 
@@ -52,6 +57,20 @@ fn worker_killed_at_every_point(path: &Path) -> datatest_stable::Result<()> {
     Ok(())
 }
 
+/// An example comes to rest, with its VMs as they are declared.
+fn example(pool: &Path) -> datatest_stable::Result<()> {
+    let (mut stage, _) = examples::begin(pool.parent().unwrap());
+    stage.settle(SignedDuration::from_mins(10));
+    assert_eq!(stage.broken(), Vec::<String>::new(), "laws were broken:\n{}", stage.transcript);
+    let report = stage.pass();
+    assert!(report.plan.items.is_empty(), "something is left to do:\n{}", stage.transcript);
+    let declared = stage.desired.as_ref().unwrap().vms.values();
+    let to_run = declared.filter(|vm| matches!(vm.power, None | Some(Power::Running))).count();
+    let running = report.observed.xen.known().and_then(|xen| xen.domains.known()).unwrap();
+    assert_eq!(running.iter().filter(|domain| domain.state == DomainState::Running).count(), to_run);
+    Ok(())
+}
+
 /// Every point, or, to be quick about it, every n-th: `PINFOLD_KILL_STRIDE`.
 fn points(count: u64) -> impl Iterator<Item = u64> {
     let stride = std::env::var("PINFOLD_KILL_STRIDE").ok().and_then(|stride| stride.parse().ok()).unwrap_or(1);
@@ -79,4 +98,5 @@ datatest_stable::harness! {
     { test = transcript, root = "../../tests/scenarios", pattern = r".*/script\.yaml$" },
     { test = daemon_killed_at_every_step, root = "../../tests/scenarios", pattern = r".*/script\.yaml$" },
     { test = worker_killed_at_every_point, root = "../../tests/scenarios", pattern = r".*/script\.yaml$" },
+    { test = example, root = "../../examples", pattern = r"/pool\.yaml$" },
 }
