@@ -196,8 +196,7 @@ fn boots_a_kernel(host: &Host) -> Result<()> {
     boots(host, &config, &["pinfold-guest up", "console=ttyS0 quiet"])
 }
 
-/// The firmware is OVMF. Debian 12's knows nothing of Xen and comes to nothing; one that does know it ends in the emulator that runs this Xen (QEMU
-/// 7.2 ends at `mov %rax, %cr8`; under QEMU 10 Xen is told of `mov %cr8, %rax`, which it does not emulate).
+/// The firmware is OVMF. Debian 12's knows nothing of Xen and comes to nothing: see `uefi.rs` for one that does.
 fn begins_by_uefi(host: &Host, cpupool: Option<Uuid>) -> Result<()> {
     let mut config = from_disk("pc.img", cpupool);
     config.memory_kib = 128 * 1024;

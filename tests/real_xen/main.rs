@@ -11,3 +11,4 @@ mod kills;
 mod life;
 mod memory;
 mod suspend;
+mod uefi;

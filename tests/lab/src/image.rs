@@ -134,7 +134,11 @@ fn build_locked(cache: &Path, recipe: &str) -> Result<PathBuf, LabError> {
 }
 
 /// Makes an image under another name, and gives it its own when it is whole.
-fn make(cache: &Path, finished: &Path, recipe: impl FnOnce(&Path) -> Result<(), LabError>) -> Result<(), LabError> {
+pub(crate) fn make(
+    cache: &Path,
+    finished: &Path,
+    recipe: impl FnOnce(&Path) -> Result<(), LabError>,
+) -> Result<(), LabError> {
     let name = finished.file_name().unwrap_or_default().to_string_lossy();
     let making = cache.join("images").join(format!(".making-{name}"));
     if making.exists() {
@@ -152,7 +156,7 @@ fn make(cache: &Path, finished: &Path, recipe: impl FnOnce(&Path) -> Result<(), 
 }
 
 /// Runs the `build.sh` of a recipe.
-fn run_script(cache: &Path, recipe: &str, arguments: &[&Path]) -> Result<(), LabError> {
+pub(crate) fn run_script(cache: &Path, recipe: &str, arguments: &[&Path]) -> Result<(), LabError> {
     let log = cache.join("build.log");
     let stderr = File::create(&log).map_err(LabError::io(format!("writing {}", log.display())))?;
     say(&format!("making the image, once; all that it prints is in {}", log.display()));
@@ -176,7 +180,7 @@ fn run_script(cache: &Path, recipe: &str, arguments: &[&Path]) -> Result<(), Lab
 }
 
 /// Installs what the recipe needs, after asking Debian's mirrors for news.
-fn prepare_machine() -> Result<(), LabError> {
+pub(crate) fn prepare_machine() -> Result<(), LabError> {
     let debian = fs::read_to_string("/etc/os-release").unwrap_or_default();
     if !debian.lines().any(|line| line == "VERSION_CODENAME=bookworm") {
         return Err(machine(
@@ -296,7 +300,7 @@ fn newest(cache: &Path, recipe: &str) -> Option<PathBuf> {
         .max_by_key(|path| made(path))
 }
 
-fn lock(cache: &Path) -> Result<File, LabError> {
+pub(crate) fn lock(cache: &Path) -> Result<File, LabError> {
     let path = cache.join("build.lock");
     let doing = || format!("locking {}", path.display());
     let file = File::create(&path).map_err(LabError::io(doing()))?;
@@ -329,7 +333,7 @@ fn remove_unused(cache: &Path, keep: &Path) {
 }
 
 /// Hashes every file of the recipe: path, whether it is executable, content.
-fn recipe_hash(recipe: &str) -> Result<String, LabError> {
+pub(crate) fn recipe_hash(recipe: &str) -> Result<String, LabError> {
     let mut files = Vec::new();
     list_files(Path::new(recipe), &mut files).map_err(LabError::io(format!("reading {recipe}")))?;
     files.sort();

@@ -27,6 +27,7 @@
 //! and a power loss keep what was written and every lab starts clean. Commands go over ssh on one kept connection (about
 //! 0.1 s each), files through a shared folder (`/run/lab` in dom0). dom0 has two vCPUs, 900 MiB, Debian's Xen 4.17 tools
 //! with oxenstored, no systemd (busybox init, `/usr/lib/lab/boot`) unless [`Builder::systemd`] asks for it, and no pinfold: copy it in.
+//! The QEMU is the one that is installed, unless [`Builder::on_debian11`] asks for an older one.
 //! `xenbr0` is a bridge inside the lab, 192.168.77.1/24. dom0 reaches nothing outside, except what
 //! [`Builder::forward_to_host`] opens.
 //!
@@ -70,6 +71,7 @@
 mod channel;
 mod command;
 mod console;
+mod emulator;
 mod error;
 mod freeze;
 mod guard;
@@ -80,6 +82,7 @@ mod running;
 mod slot;
 
 pub use command::Output;
+pub use emulator::debian11;
 pub use error::LabError;
 pub use freeze::steadily;
 pub use image::build;

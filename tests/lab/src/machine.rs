@@ -3,6 +3,7 @@
 use std::net::SocketAddrV4;
 use std::path::Path;
 
+use crate::emulator::Emulator;
 use crate::image::Init;
 use crate::{Lab, LabError};
 
@@ -33,6 +34,7 @@ pub struct Builder {
     pub(crate) init: Init,
     pub(crate) topology: Topology,
     pub(crate) parallel: bool,
+    pub(crate) emulator: Emulator,
     pub(crate) memory_mib: u32,
     pub(crate) dom0_memory_mib: Option<u32>,
     pub(crate) dom0_vcpus: u8,
@@ -47,6 +49,7 @@ impl Default for Builder {
             init: Init::Quick,
             topology: Topology::TenCores,
             parallel: false,
+            emulator: Emulator::Installed,
             memory_mib: 4096,
             dom0_memory_mib: Some(900),
             dom0_vcpus: 2,
@@ -85,6 +88,12 @@ impl Builder {
     /// [`crate::steadily`]. `-icount` helps as well (none of 20), and was slow with five guests.
     pub fn parallel(mut self) -> Self {
         self.parallel = true;
+        self
+    }
+
+    /// Emulated by Debian 11's QEMU 5.2, for what the installed one cannot do.
+    pub fn on_debian11(mut self) -> Self {
+        self.emulator = Emulator::Debian11;
         self
     }
 
@@ -131,16 +140,14 @@ impl Builder {
     }
 
     /// QEMU with all its arguments; it is to run in the image's folder.
-    pub(crate) fn qemu(&self, files: &Files<'_>) -> Vec<String> {
-        let mut arguments: Vec<String> = [
+    pub(crate) fn qemu(&self, files: &Files<'_>) -> Result<Vec<String>, LabError> {
+        let mut arguments = self.emulator.command()?;
+        let fixed = [
             // No KVM: where it is offered nested it seldom works, and a lab shall be the same everywhere.
-            "qemu-system-x86_64 -display none -monitor none -nodefaults",
+            "-display none -monitor none -nodefaults",
             "-kernel xen -device virtio-9p-pci,fsdev=share,mount_tag=lab -serial chardev:console",
-        ]
-        .iter()
-        .flat_map(|line| line.split(' '))
-        .map(str::to_owned)
-        .collect();
+        ];
+        arguments.extend(fixed.iter().flat_map(|line| line.split(' ')).map(str::to_owned));
         let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
         let (cpu, smp, numa) = self.processors();
         add("-accel", format!("tcg,thread={}", if self.parallel { "multi" } else { "single" }));
@@ -156,7 +163,7 @@ impl Builder {
         add("-drive", format!("if=virtio,format=qcow2,file={}", escape(files.disk)));
         add("-fsdev", format!("local,id=share,security_model=none,path={}", escape(files.share)));
         add("-nic", self.network(files.ssh_port));
-        arguments
+        Ok(arguments)
     }
 
     /// Why these flags are off: `smap` faults dom0 at its first exception under QEMU 7.2; a PVH guest under emulated SVM

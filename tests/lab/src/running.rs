@@ -238,7 +238,7 @@ impl Lab {
             disk: &self.guard.folder().join("disk.qcow2"),
             share: &self.share(),
             ssh_port: port,
-        });
+        })?;
         self.guard.start_qemu(&self.image, &qemu).map_err(LabError::io("starting QEMU"))?;
         self.frozen = Arc::default();
         if let Some(qemu) = self.guard.qemu() {
