@@ -89,6 +89,24 @@ pub const MUTATIONS: &[Mutation] = &[
         noticed_by: Test("pinfold-sim", "operations", "a_domain_is_only_made_when_its_premises_hold"),
     },
     Mutation {
+        breaks: "a restored domain is not looked at before its memory counts as used",
+        file: "controller/operation/src/suspend.rs",
+        text: "    if let Err(failure) = verify(hypervisor, RESTORE, config, &pool, domid) {\n        return",
+        replacement: "    if let Some(failure) = verify(hypervisor, RESTORE, config, &pool, domid).err().filter(|_| !BROKEN) {\n        return",
+        noticed_by: Test(
+            "pinfold-sim",
+            "operations",
+            "a_restored_domain_that_is_not_as_asked_is_destroyed_and_its_memory_kept",
+        ),
+    },
+    Mutation {
+        breaks: "a guest that xl restored counts as wreckage",
+        file: "controller/planner/src/world.rs",
+        text: "        !domain.ready && (ran ||",
+        replacement: "        !BROKEN && !domain.ready && (ran ||",
+        noticed_by: Test("pinfold-planner", "claim", "what_xl_restores_is_claimed_and_never_cleared_away"),
+    },
+    Mutation {
         breaks: "a domain is built into memory that is not there",
         file: "controller/operation/src/create.rs",
         text: "if need.saturating_add(reserve) <= free {",
@@ -114,8 +132,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         breaks: "a domain with the mark of another Pool counts as ours",
         file: "controller/planner/src/world.rs",
-        text: "(mark.pool_id == self.pool_id && mark.uuid == domain.uuid).then_some(domain.uuid)",
-        replacement: "((BROKEN || mark.pool_id == self.pool_id) && mark.uuid == domain.uuid).then_some(domain.uuid)",
+        text: "|mark| mark.pool_id == self.pool_id && mark.uuid == domain.uuid)",
+        replacement: "|mark| (BROKEN || mark.pool_id == self.pool_id) && mark.uuid == domain.uuid)",
         noticed_by: Test("pinfold-planner", "guards", "a_mark_of_another_pool_is_foreign"),
     },
     Mutation {

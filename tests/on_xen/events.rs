@@ -71,6 +71,9 @@ fn xl(event: &Event) -> Option<String> {
         Event::Destroy { domain } => format!("xl destroy {domain}"),
         Event::Shutdown { domain } => format!("xl shutdown {domain}"),
         Event::Rename { domain, name } => format!("xl rename {domain} {name}"),
+        Event::SaveAndRestore { domain } => {
+            format!("xl save {domain} /srv/{domain}.save && xl restore /srv/{domain}.save")
+        }
         Event::BlockAttach { domain, device, path } => {
             format!("xl block-attach {domain} 'format=raw, vdev={device}, access=rw, target={path}'")
         }

@@ -16,6 +16,7 @@ mod kills;
 mod losses;
 mod manifests;
 mod player;
+mod restored;
 mod scenarios;
 #[path = "../scenarios/summary.rs"]
 mod summary;

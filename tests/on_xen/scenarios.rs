@@ -42,6 +42,7 @@ plays!(
     partitions_change,
     partitions_in_a_circle,
     paused,
+    restored_by_xl,
     suspended,
     taken_over,
     taken_over_hvm,

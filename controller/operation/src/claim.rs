@@ -34,7 +34,12 @@ fn check(hypervisor: &mut dyn Hypervisor, target: Target, mark: Mark) -> Result<
         if found == mark && domain.ready {
             return Ok(true);
         }
-        return Err(stale(OPERATION, format!("{} bears a mark of Pool {} already", name_of(&domain), found.pool_id)));
+        // Another tool made it from what it had saved of a domain of ours (`xl restore`), mark and all, and nobody has verified it since.
+        let is_copy = found.pool_id == mark.pool_id && found.uuid == mark.uuid && !domain.ready;
+        if !is_copy {
+            let message = format!("{} bears a mark of Pool {} already", name_of(&domain), found.pool_id);
+            return Err(stale(OPERATION, message));
+        }
     }
     if target.uuid != mark.uuid {
         return Err(stale(OPERATION, format!("{} has UUID {}, not {}", name_of(&domain), target.uuid, mark.uuid)));

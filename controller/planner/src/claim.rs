@@ -25,7 +25,8 @@ pub(crate) fn plan(planning: &mut Planning) -> bool {
     let built = match built(planning, domain) {
         Ok(built) => built,
         Err(problem) => {
-            let draft = planning.draft(Rank::Change, Action::Claim, Effect::Live).reason(reason(domain, &[]));
+            let draft =
+                planning.draft(Rank::Change, Action::Claim, Effect::Live).reason(reason(planning.world, domain, &[]));
             let on = problem.note(&mut planning.report);
             planning.drafts.push(draft.waiting(on));
             return true;
@@ -34,7 +35,7 @@ pub(crate) fn plan(planning: &mut Planning) -> bool {
     let differences = differences(planning, domain, &built);
     let changes = differences.iter().map(|field| field.change.clone()).collect();
     let draft = planning.draft(Rank::Change, Action::Claim, Effect::Live).changes(changes);
-    let draft = draft.reason(reason(domain, &differences));
+    let draft = draft.reason(reason(planning.world, domain, &differences));
     let id = draft.item.id.clone();
     let approved = planning.world.approval(&id).is_some();
     let goes_on = claiming(planning).filter(|claim| claim.domid == domain.domid);
@@ -68,18 +69,18 @@ fn claiming<'w>(planning: &Planning<'_, 'w>) -> Option<&'w Claiming> {
     planning.subject.record?.here.claiming.as_deref()
 }
 
-/// The live foreign domain with the VM's UUID, when the manifest says `spec.uuid` or a claim of it is under way. A UUID that pinfold made itself is no reason
-/// to take a domain over that somebody else built with it.
+/// The live foreign domain with the VM's UUID, when the manifest says `spec.uuid`, a claim of it is under way, or it bears the VM's mark, as after
+/// `xl restore`. A UUID that pinfold made itself is no reason to take a domain over that somebody else built with it.
 fn foreign<'w>(planning: &Planning<'_, 'w>) -> Option<&'w Domain> {
     let (world, subject) = (planning.world, planning.subject);
     let declared = world.desired.and_then(|desired| desired.vms.get(&subject.name)).and_then(|vm| vm.uuid);
-    if subject.fate != Fate::Declared || (declared != Some(subject.uuid) && claiming(planning).is_none()) {
-        return None;
-    }
-    world.domains?.iter().find(|domain| lives(domain) && domain.uuid == subject.uuid && world.owner(domain).is_none())
+    let is_named = subject.fate == Fate::Declared && (declared == Some(subject.uuid) || claiming(planning).is_some());
+    let is_its_own = |domain: &Domain| subject.fate == Fate::Declared && world.bears_its_mark(domain);
+    let is_foreign = |domain: &&Domain| lives(domain) && domain.uuid == subject.uuid && world.owner(domain).is_none();
+    world.domains?.iter().find(is_foreign).filter(|domain| is_named || is_its_own(domain))
 }
 
-fn reason(domain: &Domain, differences: &[FieldChange]) -> String {
+fn reason(world: &World, domain: &Domain, differences: &[FieldChange]) -> String {
     let restart = differences.iter().filter(|field| !matches!(field.effect, Effect::Live)).count();
     let then = match (differences.len() - restart, restart) {
         (0, 0) => String::new(),
@@ -87,7 +88,12 @@ fn reason(domain: &Domain, differences: &[FieldChange]) -> String {
         (0, restart) => format!("; {restart} field(s) change after it, not live"),
         (live, restart) => format!("; {live} field(s) change after it live, {restart} not live"),
     };
-    format!("{} has its UUID and is not pinfold's; its guest runs on{then}", World::domain_name(domain))
+    let whose = if world.bears_its_mark(domain) {
+        "bears its mark, and another tool made it (`xl restore`, `xl migrate`)"
+    } else {
+        "has its UUID and is not pinfold's"
+    };
+    format!("{} {whose}; its guest runs on{then}", World::domain_name(domain))
 }
 
 fn operation(planning: &Planning, domain: &Domain, built: VmConfig, approval: Option<String>) -> Operation {
@@ -125,7 +131,7 @@ fn built(planning: &Planning, domain: &Domain) -> Result<VmConfig, Problem> {
         |reason, message: &str| Err(Problem::Stalled(reason, format!("{}: {message}", World::domain_name(domain))));
     let is_claimed = claiming(planning).is_some_and(|claim| claim.domid == domain.domid);
     let is_twin = |other: &&Domain| lives(other) && other.uuid == domain.uuid && other.domid != domain.domid;
-    if domain.mark.is_some() {
+    if domain.mark.is_some() && !planning.world.bears_its_mark(domain) {
         return stalled("OtherPool", "it bears the mark of another Pool, which has to let go of it");
     }
     if domain.toolstack == Some(Toolstack::Libvirt) {

@@ -57,9 +57,11 @@ impl Gate {
         }
     }
 
-    /// What follows from the records alone goes on, but for the repair of what other hands changed. Where pinfold only observes, nothing does.
+    /// What follows from the records alone goes on, but for the repair of what other hands changed, and for the end of what looks half-made: it
+    /// may be another tool's work, which is what a freeze is for. Where pinfold only observes, nothing does.
     pub(crate) fn as_it_stays(&self, world: &World, draft: Draft) -> Draft {
         match self.rule {
+            Rule::Frozen if draft.item.action == Action::CleanUp => self.hold(world, draft),
             Rule::Frozen | Rule::Plan if draft.item.cause != Cause::Drift => draft,
             Rule::Frozen | Rule::Plan | Rule::Observe => self.hold(world, draft),
         }

@@ -8,7 +8,7 @@ pub use release::release_before_claim;
 
 use crate::record::Records;
 use crate::{Disposition, Item, ObjectKind, Observed, Plan, RecordEdit, Work, plan};
-use protocol::{Domain, Observation, Reading, Request, Target};
+use protocol::{Domain, DomainState, Observation, Reading, Request, Target};
 use schema::desired::{Desired, Mode};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -212,12 +212,16 @@ fn touched(request: &Request) -> (Vec<Uuid>, Vec<Uuid>) {
     }
 }
 
-/// No request names a domain that bears neither our mark nor a record, or a mark of another Pool, but for a claim that a person approved; nor a cpupool that is neither recorded nor about to be.
+/// No request names a domain that bears neither our mark nor a record, a mark of another Pool, or a mark of ours that another tool gave it, but for a claim that a person approved; nor a cpupool that is neither recorded nor about to be.
 pub fn foreign_untouched(observed: &Observed, plan: &Plan) -> Result<(), Broken> {
     let Some(xen) = observed.xen.known() else { return Ok(()) };
     let records = &observed.records;
     let foreign = |domain: &&Domain| match domain.mark {
-        Some(mark) => observed.pool_id.is_some_and(|id| id != mark.pool_id) || mark.uuid != domain.uuid,
+        Some(mark) => {
+            let ran = matches!(domain.state, DomainState::Running | DomainState::Shutdown(_));
+            let is_anothers_work = !domain.ready && (ran || domain.toolstack.is_some());
+            is_anothers_work || observed.pool_id.is_some_and(|id| id != mark.pool_id) || mark.uuid != domain.uuid
+        }
         None => !records.vms.contains_key(&domain.uuid),
     };
     let domains: BTreeSet<Uuid> =
@@ -239,7 +243,8 @@ pub fn foreign_untouched(observed: &Observed, plan: &Plan) -> Result<(), Broken>
     Ok(())
 }
 
-/// A claim follows on an approval of this very item, or goes on where one that was approved for this domain died. What another Pool marked stays its own.
+/// A claim follows on an approval of this very item, or goes on where one that was approved for this domain died. What another Pool marked stays its own,
+/// and what bears our own mark and was verified needs no claim.
 fn claimed(observed: &Observed, item: &Item, target: Target) -> Result<(), Broken> {
     let edits = item.operation.iter().flat_map(|operation| &operation.before);
     let approved = edits.into_iter().any(|edit| *edit == RecordEdit::UseApproval(item.id.clone()))
@@ -248,7 +253,12 @@ fn claimed(observed: &Observed, item: &Item, target: Target) -> Result<(), Broke
     let goes_on =
         record.and_then(|record| record.here.claiming.as_ref()).is_some_and(|claim| claim.domid == target.domid);
     let domains = observed.xen.known().and_then(|xen| xen.domains.known()).into_iter().flatten();
-    let marked = domains.filter(|domain| domain.domid == target.domid).any(|domain| domain.mark.is_some());
+    let is_anothers = |domain: &Domain| {
+        domain
+            .mark
+            .is_some_and(|mark| Some(mark.pool_id) != observed.pool_id || mark.uuid != domain.uuid || domain.ready)
+    };
+    let marked = domains.filter(|domain| domain.domid == target.domid).any(is_anothers);
     if (approved || goes_on) && !marked {
         return Ok(());
     }

@@ -87,7 +87,7 @@ impl<'a> World<'a> {
     /// and no mark was built by somebody else, with our UUID. A mark of another Pool never is ours.
     pub(crate) fn owner(&self, domain: &Domain) -> Option<Uuid> {
         match domain.mark {
-            Some(mark) => (mark.pool_id == self.pool_id && mark.uuid == domain.uuid).then_some(domain.uuid),
+            Some(_) => (self.bears_its_mark(domain) && !self.was_let_run_by_others(domain)).then_some(domain.uuid),
             None => match self.vm_record(domain.uuid)? {
                 Reading::Known(record) => {
                     (domain.name.is_none() && record.here.intent.is_some()).then_some(domain.uuid)
@@ -95,6 +95,24 @@ impl<'a> World<'a> {
                 Reading::Unknown(_) => Some(domain.uuid),
             },
         }
+    }
+
+    /// Whether it bears a mark of our Pool that agrees with the handle Xen keeps.
+    pub(crate) fn bears_its_mark(&self, domain: &Domain) -> bool {
+        domain.mark.is_some_and(|mark| mark.pool_id == self.pool_id && mark.uuid == domain.uuid)
+    }
+
+    /// Whether another tool made it, mark and all: libxl keeps the mark in what `xl save` writes, and in what `xl migrate` sends. Nothing of ours runs
+    /// before it is `ready`; what runs without, ran, or is watched by another toolstack holds a guest's memory, and is no wreckage of a creation.
+    fn was_let_run_by_others(&self, domain: &Domain) -> bool {
+        let is_being_claimed = || match self.vm_record(domain.uuid) {
+            Some(Reading::Known(record)) => {
+                record.here.claiming.as_ref().is_some_and(|claim| claim.domid == domain.domid)
+            }
+            _ => false,
+        };
+        let ran = matches!(domain.state, DomainState::Running | DomainState::Shutdown(_));
+        !domain.ready && (ran || domain.toolstack.is_some() || is_being_claimed())
     }
 
     /// Domains that are not ours.

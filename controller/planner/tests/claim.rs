@@ -63,6 +63,33 @@ fn a_domain_as_its_manifest_says_is_claimed_and_nothing_else() {
     ");
 }
 
+/// libxl keeps our mark in what `xl save` writes. A guest that runs, or that `xl` watches, is no wreckage of ours, whatever it bears.
+#[test]
+fn what_xl_restores_is_claimed_and_never_cleared_away() {
+    for paused in [false, true] {
+        let mut stage = Stage::new(&(base("") + &vm("web", "")));
+        stage.converge();
+        stage.event(&Event::SaveAndRestore { domain: "web".to_owned() });
+        if paused {
+            stage.event(&Event::Pause { domain: "web".to_owned() });
+        }
+        let held = stage.converge();
+        assert!(
+            held.contains("vm/web claim ")
+                && held.contains("domain web (domid 2) bears its mark, and another tool made it"),
+            "{held}"
+        );
+        assert!(held.contains("held: ") && held.lines().count() == 1, "{held}");
+        approve(&mut stage);
+        let claimed = stage.converge();
+        assert!(claimed.contains("now do claim-domain") && !claimed.contains("do destroy-domain"), "{claimed}");
+        let left: Vec<u32> = stage.xen.domains().map(|(domid, _)| domid).filter(|domid| *domid > 0).collect();
+        assert_eq!(left, [2], "{claimed}");
+        let status = stage.status("vm/web");
+        assert!(status.contains("Ready True AsDeclared"), "{status}");
+    }
+}
+
 #[test]
 fn what_differs_is_shown_before_and_put_right_after() {
     let domain =

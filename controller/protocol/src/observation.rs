@@ -171,7 +171,7 @@ pub struct Domain {
     /// libxl.h:1979). `None` when it has none, or none yet, and for domains without our mark, which are not asked.
     #[serde(default)]
     pub console: Option<String>,
-    /// What libxl keeps of how it was made; only for domains without our mark. `None` when libxl did not make it.
+    /// What libxl keeps of how it was made; only for domains without our mark and for those that are not `ready`. `None` when libxl did not make it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<Box<Stored>>,
     /// Another toolstack that acts on its end.

@@ -13,6 +13,7 @@ use crate::memory::overhead_kib;
 use crate::world::{DEFAULT_WEIGHT, Domain, Running, Store, Vcpu, World, errno, rc, refused};
 use protocol::{
     BootConfig, DeviceState, DiskConfig, DomainConfig, DomainDisk, DomainKind, DomainNic, Failure, NicConfig, Sched,
+    Stored,
 };
 
 const CREATE: &str = "libxl_domain_create_new";
@@ -203,7 +204,22 @@ fn attach_devices(world: &mut World, domid: u32, config: &DomainConfig) -> Resul
         let nic = DomainNic { devid: devid.unwrap_or(place), mac, bridge: Some(bridge), state: DeviceState::Attached };
         world.domain_mut(CREATE, domid)?.nics.push(nic);
     }
+    world.domain_mut(CREATE, domid)?.stored = Some(Box::new(stored(config)));
     Ok(())
+}
+
+/// What libxl keeps of the configuration that it built from. It does nothing itself when the guest ends.
+fn stored(config: &DomainConfig) -> Stored {
+    let nothing = || "destroy".to_owned();
+    Stored {
+        boot: Some(config.boot.clone()),
+        firmware: config.hvm.as_ref().map(|hvm| hvm.firmware),
+        vcpus_online: Some(config.vcpus_online),
+        on_poweroff: nothing(),
+        on_reboot: nothing(),
+        on_crash: nothing(),
+        ..Stored::default()
+    }
 }
 
 /// Without xenconsoled nobody writes `console/tty`, and libxl gives up (libxl_create.c:1934-1966).

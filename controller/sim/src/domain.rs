@@ -235,6 +235,23 @@ impl World {
         Ok(())
     }
 
+    /// `xl save`, which ends the domain, and `xl restore`: what libxl wrote into xenstore by itself is there again, `ready` is not.
+    pub(crate) fn saved_and_restored(&mut self, domid: u32) -> Result<(), Failure> {
+        const CALL: &str = "libxl_domain_suspend";
+        if !self.domain(CALL, domid)?.is_runnable() {
+            return Err(refused(CALL, rc::FAIL, None, format!("domain {domid} does not run")));
+        }
+        let again = self.take_domid();
+        let Some(mut domain) = self.domains.remove(&domid) else { return Ok(()) };
+        if let Some(store) = &mut domain.store {
+            store.ready = false;
+        }
+        let domain = Domain { ours: false, toolstack: Some(Toolstack::Xl), ..domain };
+        self.domains.insert(again, domain);
+        self.wakes += 1;
+        Ok(())
+    }
+
     /// libxl's own check that a name is new: it reads outside the transaction, so two creations at once both pass it.
     pub(crate) fn check_name(&self, call: &str, domid: u32, name: &str) -> Result<(), Failure> {
         let other = self.domains().find(|(other, domain)| *other != domid && domain.name() == Some(name));

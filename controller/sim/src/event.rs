@@ -132,6 +132,11 @@ pub enum Event {
         /// Its new name.
         name: String,
     },
+    /// `xl save` and `xl restore`: another domain goes on, with the mark of the first, which libxl keeps in the file.
+    SaveAndRestore {
+        /// The domain.
+        domain: String,
+    },
     /// `xl create`.
     Create {
         /// The domain.
@@ -222,7 +227,7 @@ pub enum Event {
     PowerLoss,
     /// All images of memory lose their last bytes.
     ImagesTorn,
-    /// What the next operation meets.
+    /// What the next operation meets; a call that fails, the next one that makes such a call.
     NextOperation(Fault),
 }
 
@@ -345,6 +350,7 @@ impl World {
             Event::Destroy { domain } => self.domain_destroy(self.domid_of(domain)?),
             Event::Shutdown { domain } => self.domain_shutdown(self.domid_of(domain)?).map(|_| ()),
             Event::Rename { domain, name } => self.domain_rename(self.domid_of(domain)?, name),
+            Event::SaveAndRestore { domain } => self.saved_and_restored(self.domid_of(domain)?),
             Event::BlockAttach { domain, device, path } => {
                 let disk = DiskConfig { target: device.clone(), path: path.clone(), read_only: false };
                 let domid = self.domid_of(domain)?;

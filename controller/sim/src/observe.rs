@@ -121,7 +121,7 @@ fn list_domain(domid: u32, domain: &Domain, all: &CpuSet) -> protocol::Domain {
         cpu_time_ns: domain.cpu_time_ns,
         // Terminals are effects: whoever runs the world gives its domains theirs.
         console: None,
-        stored: domain.stored.clone().filter(|_| store.is_some_and(|store| store.mark.is_none())),
+        stored: domain.stored.clone().filter(|_| store.is_some_and(|store| store.mark.is_none() || !store.ready)),
         toolstack: domain.toolstack,
     }
 }

@@ -118,6 +118,33 @@ fn a_domain_that_is_not_as_asked_is_destroyed_and_has_never_run() {
     }
 }
 
+/// Memory goes on once: it counts as used only when the domain that was built from it is as asked.
+#[test]
+fn a_restored_domain_that_is_not_as_asked_is_destroyed_and_its_memory_kept() {
+    let mut world = world();
+    let first = config("d", placement(None, &["5"]));
+    run(&mut world, &create(&first)).unwrap();
+    let image = id("image");
+    let d = target(&world, "d");
+    run(&mut world, &Request::SaveDomain { target: d, image }).unwrap();
+    run(&mut world, &Request::DestroyDomain { target: d }).unwrap();
+    let again = DomainConfig { mark: Mark { incarnation: id("incarnation 2"), ..first.mark }, ..first };
+    let restore = Request::RestoreDomain { config: Box::new(again), image };
+    let mut refused = 0;
+    for after in 1..30 {
+        let mut world = world.clone();
+        let pin = event(serde_json::json!({"vcpu-pin": {"domain": "d", "hard": "7"}}));
+        let fault = Fault { meanwhile: vec![Meanwhile { after, event: pin }], ..Fault::default() };
+        let Err(failure) = run_with(&mut world, &restore, fault) else { continue };
+        assert_eq!(failure.kind, FailureKind::ReadBack, "{failure}");
+        assert_eq!(world.domains().filter(|(_, domain)| domain.ours && !domain.is_dying()).count(), 0);
+        world.advance(60_000);
+        run(&mut world, &restore).unwrap();
+        refused += 1;
+    }
+    assert!(refused > 0, "no hand came between the building and the look at it");
+}
+
 #[test]
 fn a_request_that_is_done_is_done_again() {
     let mut world = populated();

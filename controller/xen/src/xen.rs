@@ -318,13 +318,17 @@ impl Hypervisor for Xen {
             let message = format!("domain {domid} is not in xenstore; observe it again");
             return Err(Failure::new(FailureKind::Stale, "xs_write", message));
         }
-        let nodes = [
+        let mut nodes = [
             ("ready", "1".to_owned()),
             ("incarnation", mark.incarnation.to_string()),
             ("pool", mark.pool_id.to_string()),
             ("uuid", mark.uuid.to_string()),
         ];
-        // A mark counts when all of it is there, so `ready` stands before: whoever looks sees both or neither.
+        // A mark counts when all of it is there, so `ready` stands before: whoever looks sees both or neither. Where one is there already, it counts
+        // for nothing until `ready` is, which then comes last.
+        if self.store.read(&format!("{home}/pinfold/uuid"))?.is_some() {
+            nodes.rotate_left(1);
+        }
         nodes.iter().try_for_each(|(node, text)| self.store.write(&format!("{home}/pinfold/{node}"), text))
     }
 }

@@ -219,7 +219,7 @@ pub(crate) struct Origin {
     kind: Option<DomainKind>,
     mark: Option<Mark>,
     ready: bool,
-    /// Only of domains without our mark.
+    /// Only of domains without our mark, and of those that are not ready.
     stored: Option<Stored>,
     is_libvirts: bool,
 }
@@ -238,9 +238,10 @@ fn origin(xen: &Xen, info: &sys::libxl_dominfo, named: bool) -> Result<Origin, F
     }
     let kind = kind(xen.store.read(&format!("/libxl/{}/type", info.domid))?.as_deref());
     let (mark, ready) = mark(&xen.store, info.domid)?;
+    // One that bears our mark and was never verified may be another tool's: libxl keeps the mark in what `xl save` writes.
     let (stored, is_libvirts) = match mark {
-        None => (stored(info.domid, uuid)?, is_libvirts(info.domid, uuid)),
-        Some(_) => (None, false),
+        Some(_) if ready => (None, false),
+        _ => (stored(info.domid, uuid)?, is_libvirts(info.domid, uuid)),
     };
     let origin = Origin { uuid, kind, mark, ready, stored, is_libvirts };
     // libxl writes its configuration near the end of a creation.
