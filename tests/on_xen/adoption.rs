@@ -58,7 +58,18 @@ fn a_guest_of_xl_becomes_pinfolds_while_it_runs() -> Result<()> {
     ensure!(rig.lab.run("xl list | grep -c theirs")?.trim() == "1", "two domains");
     ensure!(rig.lab.run("xl domid theirs")? != domid, "it is the same domain");
     ensure!(monitors(&rig)? == 1, "pinfold's domains have no process of `xl`");
-    Ok(())
+
+    // What other hands change is told with who was there: here what watches the other domain.
+    rig.lab.run("xl vcpu-pin theirs all all")?;
+    rig.until("the drift is told, and who was there", |rig| {
+        let told: serde_json::Value = serde_json::from_str(&rig.pinfold("events -o json")?.ok()?)?;
+        let is_it = |event: &serde_json::Value| {
+            event["reason"] == "DriftSeen"
+                && event["message"].as_str().is_some_and(|said| said.contains("`xl create` (pid "))
+        };
+        Ok(told["items"].as_array().into_iter().flatten().any(is_it))
+    })?;
+    rig.until_converged(&commit)
 }
 
 /// How many processes of `xl` watch domains.

@@ -103,6 +103,20 @@ fn a_guest_keeps_a_disk_that_it_uses_until_it_lets_go() {
 }
 
 #[test]
+fn a_guest_does_not_keep_a_nic() {
+    let mut stage = stage(&[ROOT], &["{name: lan0, network: lan}", "{name: lan1, network: lan}"]);
+    stage.event(&event(r#"{"guest-behaves": {"name": "web", "guest": {"ignores": ["nics"]}}}"#));
+    stage.commit(&web(&[ROOT], &["{name: lan0, network: lan}"]));
+    let began = stage.xen.now_ms();
+    let (_, failures) = stage.pass();
+    assert_eq!(failures, "");
+    let took = stage.xen.now_ms() - began;
+    assert!((10_000..11_000).contains(&took), "libxl gives the guest 10 s, and it took {took} ms");
+    let nics: Vec<_> = stage.observe().xen.known().unwrap().domains.known().unwrap()[0].nics.clone();
+    assert_eq!(nics.iter().map(|nic| nic.devid).collect::<Vec<_>>(), [0]);
+}
+
+#[test]
 fn a_device_that_waits_for_something_says_for_what() {
     let mut stage = stage(&[ROOT], &[]);
     let bad = web(

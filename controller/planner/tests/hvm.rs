@@ -5,6 +5,7 @@ mod common;
 
 use common::{Stage, base, host};
 use insta::assert_snapshot;
+use planner::observed::HostShutdown;
 use protocol::HvmParts;
 use sim::Event;
 
@@ -56,6 +57,24 @@ fn media_change_while_the_guest_runs_and_drives_at_the_next_start() {
         - spec.cdroms[more].target  hdd
     0 to create, 1 to change, 0 to remove or stop. 0 now, 0 waiting, 0 held, 1 at next start.
     ");
+}
+
+#[test]
+fn a_host_that_goes_down_presses_the_power_button() {
+    let mut stage = stage("\"shutdown\"", "");
+    let boot_id = stage.observe().xen.known().unwrap().hypervisor.boot_id;
+    let up_ms = Some(stage.xen.now_ms());
+    stage.host_shutdown =
+        Some(HostShutdown { since: stage.now(), up_ms, boot_id, until: None, why: "test".to_owned() });
+    assert_snapshot!(stage.converge(), @r#"
+    1 vm/pc stop [domain (was 1)] (HostShutdown; the host shuts down; it has no PV drivers, so its ACPI power button is pressed) now do press-power-button
+    3 vm/pc stop [domain (was 1)] (HostShutdown; the host shuts down; its guest has ended) now do destroy-domain
+      vm/pc start (HostShutdown; the host shuts down) waits: the next boot of the host
+    "#);
+    stage.event(&Event::HostReboot);
+    assert_snapshot!(stage.converge(), @r#"
+     1 vm/pc start (HostBoot; the host booted) now do create-domain
+    "#);
 }
 
 #[test]

@@ -19,6 +19,8 @@ type Observer<'a> = Box<dyn FnMut(&World) + 'a>;
 pub struct Calls<'a> {
     pub(crate) world: &'a mut World,
     fault: Fault,
+    /// What was laid out and not met is for the operation that makes such a call.
+    hands_on: bool,
     observer: Option<Observer<'a>>,
     points: u32,
     died: bool,
@@ -30,12 +32,14 @@ impl<'a> Calls<'a> {
     /// An operation that meets what [`crate::Event::NextOperation`] has laid out for it, if anything.
     pub fn new(world: &'a mut World) -> Self {
         let fault = world.next_fault.take().unwrap_or_default();
-        Self::with_fault(world, fault)
+        let mut calls = Self::with_fault(world, fault);
+        calls.hands_on = true;
+        calls
     }
 
     /// An operation that meets this.
     pub fn with_fault(world: &'a mut World, fault: Fault) -> Self {
-        Self { world, fault, observer: None, points: 0, died: false, elapsed_ms: 0, log: Vec::new() }
+        Self { world, fault, hands_on: false, observer: None, points: 0, died: false, elapsed_ms: 0, log: Vec::new() }
     }
 
     /// Lets `observer` look at the world after every call and at every [`Point`] inside of one.
@@ -131,6 +135,15 @@ impl<'a> Calls<'a> {
             return Err(worker_died());
         }
         Ok(())
+    }
+}
+
+impl Drop for Calls<'_> {
+    fn drop(&mut self) {
+        if self.hands_on && !self.fault.fail.is_empty() && self.world.next_fault.is_none() {
+            let fail = std::mem::take(&mut self.fault.fail);
+            self.world.next_fault = Some(Fault { fail, ..Fault::default() });
+        }
     }
 }
 

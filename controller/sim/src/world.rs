@@ -250,6 +250,11 @@ impl World {
         self.pools.get(&domain.poolid).map(|pool| vcpu.hard.intersection(&pool.cpus)).unwrap_or_default()
     }
 
+    /// Whether something that [`crate::Event::NextOperation`] laid out was not met yet.
+    pub fn is_fault_to_come(&self) -> bool {
+        self.next_fault.is_some()
+    }
+
     /// Ends everything that a host loses when it loses power, and boots it.
     pub(crate) fn reboot(&mut self) -> Result<(), Failure> {
         self.boots += 1;

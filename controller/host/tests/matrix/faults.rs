@@ -74,7 +74,7 @@ fn events_lost(edge: &Edge) -> Vec<Played> {
 }
 
 fn requests_ignored(edge: &Edge) -> Vec<Played> {
-    use GuestRequest::{Memory, PowerOff, Shutdown, Vcpus};
+    use GuestRequest::{Disks, Memory, Nics, PowerOff, Shutdown, Suspend, Vcpus};
     let ignoring = |request: GuestRequest| {
         let deaf = |stage: &mut crate::stage::Stage| {
             for name in ["v", "w", "new"] {
@@ -84,49 +84,58 @@ fn requests_ignored(edge: &Edge) -> Vec<Played> {
         };
         play(edge, &mut { deaf }, &mut |_, _| {}).how(format!("{request:?}"))
     };
-    [Memory, PowerOff, Shutdown, Vcpus].into_iter().map(ignoring).collect()
+    [Disks, Memory, Nics, PowerOff, Shutdown, Suspend, Vcpus].into_iter().map(ignoring).collect()
 }
 
+/// Calls of an operation that are made to fail, each once.
+pub const CALLS: &[CallName] = &[
+    CallName::AddCpu,
+    CallName::AttachDisk,
+    CallName::AttachNic,
+    CallName::ClaimDomain,
+    CallName::Cpupools,
+    CallName::CreateCpupool,
+    CallName::CreateDomain,
+    CallName::DestroyCpupool,
+    CallName::DestroyDomain,
+    CallName::DetachDisk,
+    CallName::DetachNic,
+    CallName::DiscardImage,
+    CallName::Dom0Affinity,
+    CallName::Domain,
+    CallName::Domains,
+    CallName::DumpDomain,
+    CallName::Dumps,
+    CallName::FreeCpus,
+    CallName::FreeMemory,
+    CallName::Identities,
+    CallName::Image,
+    CallName::MarkReady,
+    CallName::MoveDomain,
+    CallName::NeedMemory,
+    CallName::PauseDomain,
+    CallName::PressPowerButton,
+    CallName::RemoveCpu,
+    CallName::RemoveDump,
+    CallName::RenameCpupool,
+    CallName::RenameDomain,
+    CallName::RestoreDomain,
+    CallName::ResumeDomain,
+    CallName::SaveDomain,
+    CallName::SetHardAffinity,
+    CallName::SetMedium,
+    CallName::SetMemoryTarget,
+    CallName::SetSched,
+    CallName::SetSoftAffinity,
+    CallName::SetVcpusOnline,
+    CallName::ShutdownDomain,
+    CallName::StopMonitor,
+    CallName::UnpauseDomain,
+    CallName::UseImage,
+];
+
+/// The first such call that the edge makes; what it never makes cannot fail.
 fn call_fails(edge: &Edge) -> Vec<Played> {
-    use CallName::{
-        AddCpu, AttachDisk, AttachNic, Cpupools, CreateCpupool, CreateDomain, DestroyCpupool, DestroyDomain,
-        DetachDisk, DetachNic, DiscardImage, Domains, MarkReady, MoveDomain, NeedMemory, PauseDomain, PressPowerButton,
-        RemoveCpu, RenameCpupool, RenameDomain, RestoreDomain, ResumeDomain, SaveDomain, SetHardAffinity, SetMedium,
-        SetMemoryTarget, SetSched, SetVcpusOnline, ShutdownDomain, UnpauseDomain, UseImage,
-    };
-    let calls = [
-        AddCpu,
-        AttachDisk,
-        AttachNic,
-        Cpupools,
-        CreateCpupool,
-        CreateDomain,
-        DestroyCpupool,
-        DestroyDomain,
-        DetachDisk,
-        DetachNic,
-        DiscardImage,
-        Domains,
-        MarkReady,
-        MoveDomain,
-        NeedMemory,
-        PauseDomain,
-        PressPowerButton,
-        RemoveCpu,
-        RenameCpupool,
-        RenameDomain,
-        RestoreDomain,
-        ResumeDomain,
-        SaveDomain,
-        SetHardAffinity,
-        SetMedium,
-        SetMemoryTarget,
-        SetSched,
-        SetVcpusOnline,
-        ShutdownDomain,
-        UnpauseDomain,
-        UseImage,
-    ];
     let failing = |call: CallName| {
         let order = |stage: &mut crate::stage::Stage| {
             let message = "refused for once".to_owned();
@@ -135,7 +144,7 @@ fn call_fails(edge: &Edge) -> Vec<Played> {
         };
         play(edge, &mut { order }, &mut |_, _| {}).same_end().how(format!("{call:?}"))
     };
-    calls.into_iter().map(failing).collect()
+    CALLS.iter().map(|call| failing(*call)).filter(|played| played.met).collect()
 }
 
 fn disk_full(edge: &Edge) -> Vec<Played> {
@@ -198,6 +207,7 @@ fn other_hand(edge: &Edge) -> Vec<Played> {
         Event::Pause { domain: domain() },
         Event::Destroy { domain: domain() },
         Event::Rename { domain: domain(), name: "theirs".to_owned() },
+        Event::SaveAndRestore { domain: domain() },
         Event::CpupoolMigrate { domain: domain(), cpupool: "Pool-0".to_owned() },
         Event::CpupoolCpuRemove { cpupool: "p".to_owned(), cpus: "3".parse().unwrap() },
         Event::CpupoolRename { cpupool: "p".to_owned(), name: "theirs".to_owned() },

@@ -48,6 +48,7 @@ pub const EVENTS: &[Happening] = &[
         // Not one that breaks a law by itself: between two calls of ours, nobody can tell whose doing it was.
         let breaks = |event: &Event| match event {
             Event::Destroy { .. }
+            | Event::SaveAndRestore { .. }
             | Event::VcpuPin { .. }
             | Event::CpupoolMigrate { .. }
             | Event::CpupoolCpuAdd { .. }
@@ -67,8 +68,8 @@ pub const EVENTS: &[Happening] = &[
         stage.apply(&Event::NextOperation(Fault { meanwhile, ..Fault::default() }));
     }),
     ("a guest that ignores requests", 1, Lasting, |stage, config, draw| {
-        use sim::GuestRequest::{Memory, PowerOff, Shutdown, Vcpus};
-        let ignores = [*draw.pick(&[Memory, PowerOff, Shutdown, Vcpus])].into();
+        use sim::GuestRequest::{Disks, Memory, Nics, PowerOff, Shutdown, Suspend, Vcpus};
+        let ignores = [*draw.pick(&[Disks, Memory, Nics, PowerOff, Shutdown, Suspend, Vcpus])].into();
         let guest = sim::Guest { ignores, ..sim::Guest::default() };
         stage.apply(&Event::GuestBehaves { name: a_vm(config, draw), guest });
     }),
@@ -225,7 +226,7 @@ fn hand(config: &Config, draw: &mut Draw) -> Event {
     let cpupool = draw.pick(&pools).clone();
     let pcpus = config.cores * config.threads;
     let cpus: CpuSet = (0..draw.number(1, 4)).map(|_| draw.number(0, pcpus - 1)).collect();
-    match draw.number(0, 19) {
+    match draw.number(0, 20) {
         0..=2 => Event::VcpuPin { domain, vcpu: draw.chance(50).then_some(0), hard: cpus },
         3 => Event::SchedSet { domain, weight: 1 + u16::try_from(draw.number(0, 2000)).unwrap(), cap: 20 },
         4 => Event::MemSet { domain, memory_kib: u64::from(draw.number(20_000, 200_000)) },
@@ -242,6 +243,7 @@ fn hand(config: &Config, draw: &mut Draw) -> Event {
         15 => Event::CpupoolCreateDies,
         16 => Event::CpupoolDestroy { cpupool },
         17 => Event::CpupoolCreate { name: format!("x{}", draw.number(0, 2)), cpus },
+        19 => Event::SaveAndRestore { domain },
         18 => Event::CdInsert { domain, device: "hdc".to_owned(), path: Some("/srv/disk39.img".to_owned()) },
         _ => Event::Create { domain: stranger(domain, draw).into(), raced: draw.chance(20) },
     }
