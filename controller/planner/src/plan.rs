@@ -28,7 +28,8 @@ pub struct Plan {
 /// One thing that should happen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
-    /// Digest of object, action, changes and disks lost: the same offline and live.
+    /// Digest of object, action and changes, among them every disk that is taken away: the same offline and live. A removal takes none, and has one
+    /// id in all its phases.
     pub id: String,
     /// The commit behind it.
     pub commit: Option<String>,
