@@ -87,7 +87,7 @@ impl<'a> World<'a> {
     /// and no mark was built by somebody else, with our UUID. A mark of another Pool never is ours.
     pub(crate) fn owner(&self, domain: &Domain) -> Option<Uuid> {
         match domain.mark {
-            Some(_) => (self.bears_its_mark(domain) && !self.was_let_run_by_others(domain)).then_some(domain.uuid),
+            Some(_) => (self.bears_its_mark(domain) && !self.was_made_by_others(domain)).then_some(domain.uuid),
             None => match self.vm_record(domain.uuid)? {
                 Reading::Known(record) => {
                     (domain.name.is_none() && record.here.intent.is_some()).then_some(domain.uuid)
@@ -103,16 +103,19 @@ impl<'a> World<'a> {
     }
 
     /// Whether another tool made it, mark and all: libxl keeps the mark in what `xl save` writes, and in what `xl migrate` sends. Nothing of ours runs
-    /// before it is `ready`; what runs without, ran, or is watched by another toolstack holds a guest's memory, and is no wreckage of a creation.
-    fn was_let_run_by_others(&self, domain: &Domain) -> bool {
-        let is_being_claimed = || match self.vm_record(domain.uuid) {
+    /// before it is `ready`; what runs without, ran, is watched by another toolstack, or is not what the record says was begun, holds a guest's memory,
+    /// and is no wreckage of a creation.
+    fn was_made_by_others(&self, domain: &Domain) -> bool {
+        let was_begun = match self.vm_record(domain.uuid) {
             Some(Reading::Known(record)) => {
-                record.here.claiming.as_ref().is_some_and(|claim| claim.domid == domain.domid)
+                let begun = record.here.intent.as_ref().map(|intent| intent.incarnation);
+                begun.is_some() && begun == domain.mark.map(|mark| mark.incarnation)
             }
-            _ => false,
+            // Nobody can say.
+            Some(Reading::Unknown(_)) | None => true,
         };
         let ran = matches!(domain.state, DomainState::Running | DomainState::Shutdown(_));
-        !domain.ready && (ran || domain.toolstack.is_some() || is_being_claimed())
+        !domain.ready && (ran || domain.toolstack.is_some() || !was_begun)
     }
 
     /// Domains that are not ours.

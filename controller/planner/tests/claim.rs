@@ -6,12 +6,13 @@ mod common;
 use common::{Stage, base, cp, host, line, vm};
 use import::Site;
 use insta::assert_snapshot;
+use operation::Hypervisor;
 use planner::record::Approval;
 use planner::{Disposition, Work};
 use proptest::prelude::*;
 use protocol::{BootConfig, BootDevice, Cdrom, DomainKind, DomainNic, Mark, Reading, Request, ShutdownReason, Target};
 use schema::write;
-use sim::{Event, Fault, ForeignDomain};
+use sim::{Calls, Event, Fault, ForeignDomain};
 use uuid::Uuid;
 
 const UUID: &str = "7f3c0b52-9a0e-4d27-8f3e-1f6f0f4b2a10";
@@ -88,6 +89,24 @@ fn what_xl_restores_is_claimed_and_never_cleared_away() {
         let status = stage.status("vm/web");
         assert!(status.contains("Ready True AsDeclared"), "{status}");
     }
+}
+
+/// While `xl restore` builds, nobody watches the domain yet. No record says that it was begun.
+#[test]
+fn what_xl_is_restoring_is_no_wreckage_of_a_vm_that_is_off() {
+    let mut stage = Stage::new(&(base("") + &vm("web", "")));
+    stage.converge();
+    stage.event(&Event::SaveAndRestore { domain: "web".to_owned() });
+    stage.event(&Event::Pause { domain: "web".to_owned() });
+    Calls::with_fault(&mut stage.xen, Fault::default()).stop_monitor(2).unwrap();
+    for record in stage.records.vms.values_mut() {
+        if let Reading::Known(record) = record {
+            record.here.intent = None;
+        }
+    }
+    let held = stage.converge();
+    assert!(held.contains("vm/web claim ") && !held.contains("destroy-domain"), "{held}");
+    assert!(stage.xen.domains().any(|(domid, _)| domid == 2), "{held}");
 }
 
 #[test]
