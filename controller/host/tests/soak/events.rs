@@ -11,6 +11,7 @@ use planner::freeze::Frozen;
 use planner::{ObjectKind, ObjectRef};
 use protocol::{CpuSet, FailureKind, ShutdownReason};
 use sim::{CallName, Event, FailedCall, Fault, ForeignDomain, Meanwhile};
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 /// Something that happens: its name, how often it is drawn, whether what is declared stays possible, and what it does.
@@ -35,16 +36,22 @@ pub const EVENTS: &[Happening] = &[
         stage.apply(&Event::GuestEnds { domain, how });
     }),
     ("another hand", 8, Lasting, |stage, config, draw| {
-        stage.apply(&hand(config, draw));
+        let event = hand(config, draw);
+        if !makes_foreign_what_is_meddled_with(stage, &event) {
+            stage.apply(&event);
+        }
     }),
     ("another hand that does not give up", 2, Lasting, |stage, config, draw| {
         let event = hand(config, draw);
         for _ in 0..draw.number(5, 8) {
-            stage.apply(&event);
+            if !makes_foreign_what_is_meddled_with(stage, &event) {
+                stage.apply(&event);
+            }
             stage.settle(SignedDuration::from_secs(30));
         }
     }),
     ("another hand within an operation", 3, Lasting, |stage, config, draw| {
+        let foreign = foreign(stage);
         // Not one that breaks a law by itself: between two calls of ours, nobody can tell whose doing it was.
         let breaks = |event: &Event| match event {
             Event::Destroy { .. }
@@ -60,7 +67,7 @@ pub const EVENTS: &[Happening] = &[
             | Event::Pause { domain }
             | Event::Unpause { domain }
             | Event::Shutdown { domain }
-            | Event::Rename { domain, .. } => others::is_one(domain),
+            | Event::Rename { domain, .. } => others::is_one(domain) || foreign.contains(domain),
             _ => false,
         };
         let event = std::iter::repeat_with(|| hand(config, draw)).find(|event| !breaks(event)).unwrap();
@@ -212,6 +219,18 @@ fn refuse(stage: &mut Stage, draw: &mut Draw, why: ErrorKind) {
     stage.disk.inject(DiskFault::Refuse(why));
     stage.settle(SignedDuration::from_secs(i64::from(draw.number(1, 300))));
     stage.disk.relieve();
+}
+
+/// Whoever meddles within the next operation would then meddle with a foreign domain, and no law could tell that from the operation's doing.
+fn makes_foreign_what_is_meddled_with(stage: &Stage, event: &Event) -> bool {
+    matches!(event, Event::SaveAndRestore { .. }) && stage.machine.lock().unwrap().world().is_fault_to_come()
+}
+
+/// The names of domains that are not ours now.
+fn foreign(stage: &Stage) -> BTreeSet<String> {
+    let machine = stage.machine.lock().unwrap();
+    let domains = machine.world().domains().filter(|(_, domain)| !domain.ours);
+    domains.filter_map(|(_, domain)| domain.name().map(str::to_owned)).collect()
 }
 
 fn a_vm(config: &Config, draw: &mut Draw) -> String {
