@@ -1,7 +1,8 @@
 //! A domain that another toolstack made becomes ours, while its guest runs on.
 //!
 //! First nobody else acts on its end any more, then it is marked. Between the two nobody does; whoever claims it again finds no monitor and goes on. The mark and
-//! `ready` appear together: a domain with our mark and without `ready` counts as wreckage, and would be destroyed.
+//! `ready` appear together: a domain with our mark and without `ready` may count as wreckage, and would be destroyed. One that bears our mark
+//! already, as after `xl restore`, gets `ready` last, and counts as another tool's until then.
 
 use crate::view::{live_target, name_of, name_with, stale};
 use crate::{Hypervisor, Identity};
