@@ -158,6 +158,13 @@ pub const MUTATIONS: &[Mutation] = &[
         noticed_by: Test("pinfold-planner", "guards", "an_approval_counts_once_and_while_it_lasts"),
     },
     Mutation {
+        breaks: "an approval is used up before what it was given for is recorded",
+        file: "controller/planner/src/stop.rs",
+        text: "        .before([recorded(stop.clone())])\n        .before(planning.consent())\n",
+        replacement: "        .before(if BROKEN { planning.consent() } else { vec![recorded(stop.clone())] })\n        .before(if BROKEN { vec![recorded(stop.clone())] } else { planning.consent() })\n",
+        noticed_by: Test("pinfold-host", "scenarios", "daemon_killed_at_every_step::held-restarts/script.yaml"),
+    },
+    Mutation {
         breaks: "an approval never ends",
         file: "controller/planner/src/world.rs",
         text: ".filter(|approval| approval.is_good(self.observed.now))",

@@ -39,6 +39,7 @@ fn broken(law: &'static str, message: impl Into<String>) -> Result<(), Broken> {
 pub fn all(desired: Option<&Desired>, observed: &Observed, plan: &Plan) -> Result<(), Broken> {
     deterministic(desired, observed, plan)?;
     well_formed(plan)?;
+    approvals_are_used_up_last(plan)?;
     bounded(desired, observed, plan)?;
     one_at_a_time(observed, plan)?;
     foreign_untouched(observed, plan)?;
@@ -47,6 +48,22 @@ pub fn all(desired: Option<&Desired>, observed: &Observed, plan: &Plan) -> Resul
     what_is_observed_is_left(desired, observed, plan)?;
     release_before_claim(observed, plan)?;
     pool0_keeps_its_own(observed, plan)
+}
+
+/// Before an approval is used up, what it allows is on the disk: whoever dies in between leaves one of the two.
+///
+/// # Errors
+/// The item for which this is not so.
+pub fn approvals_are_used_up_last(plan: &Plan) -> Result<(), Broken> {
+    for (item, operation) in now(plan) {
+        if matches!(operation.before.first(), Some(RecordEdit::UseApproval(_))) {
+            return broken(
+                "approvals are used up last",
+                format!("{} uses one up before anything says so", item.object),
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Only what is due, is whole, and is nobody's any more is purged; and nothing comes back over what is there.

@@ -170,9 +170,10 @@ fn ask(planning: &mut Planning, domain: &Domain, draft: Draft, why: &str) -> Dra
         let here = Here { stopping: Some(stop), ..record.here.clone() };
         RecordEdit::Vm(Box::new(VmRecord { here, off_by_guest: None, ..record.clone() }))
     };
-    let edits = planning.consent().into_iter().chain([recorded(stop.clone())]);
+    // Used up last: a daemon that dies in between finds the approval, or what it was given for.
     let operation = Operation::xen(by.operation(target(domain)))
-        .before(edits)
+        .before([recorded(stop.clone())])
+        .before(planning.consent())
         .on_success([recorded(Stopping { asked: true, ..stop })]);
     planning.attempt(draft, operation, "ShutdownFailed")
 }
@@ -181,10 +182,14 @@ fn ask(planning: &mut Planning, domain: &Domain, draft: Draft, why: &str) -> Dra
 pub(crate) fn destroy(planning: &mut Planning, domain: &Domain, draft: Draft) -> Draft {
     let record = planning.next_record();
     let here = Here { intent: None, stopping: None, ..record.here.clone() };
-    let record = RecordEdit::Vm(Box::new(VmRecord { here, ..record }));
+    let gone = RecordEdit::Vm(Box::new(VmRecord { here, ..record.clone() }));
+    let consent = planning.consent();
+    // What was approved is recorded before the approval is used up.
+    let allowed = (!consent.is_empty()).then(|| RecordEdit::Vm(Box::new(record)));
     let operation = Operation::xen(Request::DestroyDomain { target: target(domain) })
-        .before(planning.consent())
-        .on_success([record]);
+        .before(allowed)
+        .before(consent)
+        .on_success([gone]);
     planning.attempt(draft, operation, "DestroyFailed")
 }
 
