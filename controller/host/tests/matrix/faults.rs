@@ -175,26 +175,41 @@ fn host_resets(edge: &Edge) -> Vec<Played> {
     (0..6).map(resets).collect()
 }
 
-/// Whether a commit alone decides the end. A domain that is built paused has never brought up its second vCPU.
+/// Whether a commit alone decides the end. A domain that was built paused has never brought up its second vCPU, one that ran before it was paused
+/// has; and what cannot be suspended is as it was.
 fn has_one_end(edge: &Edge) -> bool {
-    matches!(edge.drive, Drive::Commit(_)) && edge.name != "running to paused"
+    match edge.drive {
+        Drive::Commit(_) => true,
+        Drive::Power(row, wanted) => row.is_decided_by_commit() && !["paused", "suspended"].contains(&wanted),
+        Drive::Second(..) | Drive::Event(_) | Drive::Person(..) => false,
+    }
 }
 
-/// The commit is taken back while it is carried out, and then made again.
+/// The commit is taken back while it is carried out, for good or to be made again; or another follows it.
 fn newer_commit(edge: &Edge) -> Vec<Played> {
-    let newer = |at: u32| {
-        let take_back = |stage: &mut crate::stage::Stage, pass: u32| {
+    let (before, after) = edge.commits();
+    let more = [after, vec![crate::edges::vm("z", "cpu: {weight: 900}")]].concat();
+    let newer = |at: u32, commit: &[String], is_taken_back: bool| {
+        let follow = |stage: &mut crate::stage::Stage, pass: u32| {
             if pass == at {
                 let wanted = stage.desired.clone().unwrap();
-                stage.commit(crate::desired(&(edge.before)()));
+                stage.commit(crate::desired(commit));
                 stage.pass();
                 stage.settle(SignedDuration::from_secs(i64::from(at)));
-                stage.commit(wanted);
+                if is_taken_back {
+                    stage.commit(wanted);
+                }
             }
         };
-        play(edge, &mut |_| {}, &mut { take_back }).how(format!("taken back after pass {at}, and made again"))
+        play(edge, &mut |_| {}, &mut { follow })
     };
-    (0..6).map(newer).collect()
+    let mut plays = Vec::new();
+    for at in 0..6 {
+        plays.push(newer(at, &before, true).how(format!("taken back after pass {at}, and made again")));
+        plays.push(newer(at, &before, false).how(format!("taken back after pass {at}")));
+        plays.push(newer(at, &more, false).how(format!("followed by another after pass {at}")));
+    }
+    plays
 }
 
 fn other_hand(edge: &Edge) -> Vec<Played> {
