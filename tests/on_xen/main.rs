@@ -4,6 +4,7 @@
 
 mod adoption;
 mod console;
+mod crashes;
 mod disk;
 mod dom0;
 mod events;
