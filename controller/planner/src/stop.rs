@@ -170,10 +170,11 @@ fn ask(planning: &mut Planning, domain: &Domain, draft: Draft, why: &str) -> Dra
         let here = Here { stopping: Some(stop), ..record.here.clone() };
         RecordEdit::Vm(Box::new(VmRecord { here, off_by_guest: None, ..record.clone() }))
     };
-    // Used up last: a daemon that dies in between finds the approval, or what it was given for.
+    // Each approval is used up last: a daemon that dies in between finds it, or what it was given for.
     let operation = Operation::xen(by.operation(target(domain)))
+        .before(planning.subject.consent.clone())
         .before([recorded(stop.clone())])
-        .before(planning.consent())
+        .before(planning.intentions.consent.clone())
         .on_success([recorded(Stopping { asked: true, ..stop })]);
     planning.attempt(draft, operation, "ShutdownFailed")
 }
@@ -183,12 +184,13 @@ pub(crate) fn destroy(planning: &mut Planning, domain: &Domain, draft: Draft) ->
     let record = planning.next_record();
     let here = Here { intent: None, stopping: None, ..record.here.clone() };
     let gone = RecordEdit::Vm(Box::new(VmRecord { here, ..record.clone() }));
-    let consent = planning.consent();
     // What was approved is recorded before the approval is used up.
-    let allowed = (!consent.is_empty()).then(|| RecordEdit::Vm(Box::new(record)));
+    let used = planning.intentions.consent.clone();
+    let allowed = (!used.is_empty()).then(|| RecordEdit::Vm(Box::new(record)));
     let operation = Operation::xen(Request::DestroyDomain { target: target(domain) })
+        .before(planning.subject.consent.clone())
         .before(allowed)
-        .before(consent)
+        .before(used)
         .on_success([gone]);
     planning.attempt(draft, operation, "DestroyFailed")
 }
