@@ -47,7 +47,7 @@ lab-long: lab-image ## The other tests on real Xen, an hour or two: before a rel
 ON_XEN := PINFOLD_LAB_LIMIT=2 $(NEXTEST) -j2 --workspace
 LAB_TESTS := package(pinfold-lab) or binary(/on_xen|real_xen/)
 # Scenarios, which are played on the simulator at every commit; what the daemon's tests do by the worker's; the lab's own rarities.
-AT_LENGTH := ^scenarios::(delete|delete_and_restore|disk_full|drift_of_a_pin|foreigners|frozen|guests_end|guests_end_while_nobody_looks|held_restarts|host_reboot|hvm_boots|live_changes|missing_things|modes|moved_by_hand|over_budget|overrides|partitions_in_a_circle|paused|restored_by_xl|taken_over|taken_over_hvm|three_partitions|trash_restore|vm_moves|wreckage|xenstore_lost)$$|^(console|crashes|dom0|failures|faults|host_day|hvm|memory|suspend|uefi)::|^kills::a_killed_worker_leaves|^(guests_idle|pvh_guests|xen_finds|a_frozen)
+AT_LENGTH := ^scenarios::(delete|delete_and_restore|disk_full|drift_of_a_pin|foreigners|frozen|guests_end|guests_end_while_nobody_looks|held_restarts|host_reboot|hvm_boots|live_changes|missing_things|modes|moved_by_hand|over_budget|overrides|partitions_in_a_circle|paused|restored_by_xl|taken_over|taken_over_hvm|three_partitions|trash_restore|vm_moves|wreckage|xenstore_lost)$$|^(console|crashes|dom0|failures|faults|host_day|hvm|memory|suspend|uefi|waits)::|^kills::a_killed_worker_leaves|^(guests_idle|pvh_guests|xen_finds|a_frozen)
 
 bench: lab-image ## Figures, beside other tools where there are any. BENCH="validate daemon" runs parts, BENCH="--json FILE" writes them for machines.
 	@cargo run --quiet -p pinfold-tests --bin bench -- $(BENCH)

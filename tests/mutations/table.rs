@@ -160,9 +160,20 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         breaks: "an approval is used up before what it was given for is recorded",
         file: "controller/planner/src/stop.rs",
-        text: "        .before([recorded(stop.clone())])\n        .before(planning.consent())\n",
-        replacement: "        .before(if BROKEN { planning.consent() } else { vec![recorded(stop.clone())] })\n        .before(if BROKEN { vec![recorded(stop.clone())] } else { planning.consent() })\n",
+        text: "        .before([recorded(stop.clone())])\n        .before(planning.intentions.consent.clone())\n",
+        replacement: "        .before(if BROKEN { planning.intentions.consent.clone() } else { vec![recorded(stop.clone())] })\n        .before(if BROKEN { vec![recorded(stop.clone())] } else { planning.intentions.consent.clone() })\n",
         noticed_by: Test("pinfold-host", "scenarios", "daemon_killed_at_every_step::held-restarts/script.yaml"),
+    },
+    Mutation {
+        breaks: "a disk that may be mounted is taken away without a person",
+        file: "controller/planner/src/devices.rs",
+        text: "    !there.read_only && there.state == DeviceState::Attached",
+        replacement: "    !BROKEN && !there.read_only && there.state == DeviceState::Attached",
+        noticed_by: Test(
+            "pinfold-planner",
+            "devices",
+            "a_disk_that_its_guest_may_have_mounted_waits_for_a_person_or_the_next_start",
+        ),
     },
     Mutation {
         breaks: "an approval never ends",

@@ -22,3 +22,4 @@ mod scenarios;
 #[path = "../scenarios/summary.rs"]
 mod summary;
 mod systemd;
+mod waits;

@@ -164,7 +164,11 @@ impl Player {
                 && !state.contains(['p', 's', 'c', 'd'])
                 && !self.silent.contains(name)
             {
-                self.domids.entry(name.to_owned()).or_default().insert(domid.parse()?);
+                let domid = domid.parse()?;
+                // One that was renamed goes on writing to the log of its first name.
+                if !self.domids.values().any(|domids| domids.contains(&domid)) {
+                    self.domids.entry(name.to_owned()).or_default().insert(domid);
+                }
             }
         }
         self.rig.until("all guests that run have come up", |rig| {
@@ -184,20 +188,7 @@ impl Player {
     fn approve(&self, object: &str) -> Result<()> {
         let Some(("vm", name)) = object.split_once('/') else { bail!("only VMs are approved in scenarios") };
         self.rig.start_daemon()?;
-        let mut id = None;
-        self.rig.until("something is held for it", |rig| {
-            let plan: Value = serde_json::from_str(&rig.pinfold("plan -o json")?.ok()?)?;
-            let items = plan["plan"]["items"].as_array().context("a plan has items")?;
-            let held = |item: &&Value| {
-                item["object"]["kind"] == "virtual-machine"
-                    && item["object"]["name"] == name
-                    && item["disposition"]["when"] == "held"
-            };
-            id = items.iter().find(held).and_then(|item| item["id"].as_str().map(str::to_owned));
-            Ok(id.is_some())
-        })?;
-        let id = id.context("an item has an id")?;
-        self.rig.pinfold(&format!("approve {id} --reason test"))?.ok()?;
+        self.rig.approve_vm(name)?;
         self.rig.kill_daemon()
     }
 

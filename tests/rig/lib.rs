@@ -15,6 +15,7 @@ pub use status::Status;
 
 use anyhow::{Context, Result, bail};
 use lab::{Builder, Lab, Output};
+use serde_json::Value;
 use std::time::Duration;
 
 /// How long anything under emulation may take before a test gives up. Generous: it is a bound, not a measurement.
@@ -118,6 +119,25 @@ impl Rig {
             let status = rig.status()?;
             Ok(status.commit() == Some(commit) && status.all_ready())
         })
+    }
+
+    /// Approves what is held for a VM, as soon as something is.
+    pub fn approve_vm(&self, name: &str) -> Result<()> {
+        let mut id = None;
+        self.until(&format!("something is held for {name}"), |rig| {
+            let plan: Value = serde_json::from_str(&rig.pinfold("plan -o json")?.ok()?)?;
+            let items = plan["plan"]["items"].as_array().context("a plan has items")?;
+            let held = |item: &&Value| {
+                item["object"]["kind"] == "virtual-machine"
+                    && item["object"]["name"] == name
+                    && item["disposition"]["when"] == "held"
+            };
+            id = items.iter().find(held).and_then(|item| item["id"].as_str().map(str::to_owned));
+            Ok(id.is_some())
+        })?;
+        let id = id.context("an item has an id")?;
+        self.pinfold(&format!("approve {id} --reason test"))?.ok()?;
+        Ok(())
     }
 
     /// All that a person would look at when something went wrong.

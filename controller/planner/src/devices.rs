@@ -8,10 +8,11 @@ use crate::config::{Disk, Drive, Nic, VmConfig};
 use crate::create::{bridges, macs};
 use crate::draft::{Draft, Rank};
 use crate::place::Problem;
-use crate::record::VmRecord;
+use crate::record::{Approval, VmRecord};
 use crate::vms::{ANOTHER_DEVICE_MODEL, Planning, lost_device_model, target};
 use crate::{Action, Cause, Change, Effect, Operation, RecordEdit, classify, files};
 use protocol::{Cdrom, DeviceState, DiskConfig, Domain, DomainDisk, DomainNic, NicConfig, Request};
+use schema::desired::Restarts;
 
 /// Everything that is to be plugged or unplugged, each device as an item, removals first. Nothing, when nobody knows how the domain was built.
 pub(crate) fn plan_devices(planning: &mut Planning, domain: &Domain) {
@@ -63,13 +64,39 @@ fn detach_disk(planning: &mut Planning, domain: &Domain, there: &DomainDisk, bui
         DeviceState::Attached => (Cause::Drift, "it was attached outside pinfold"),
     };
     let change = Change { field: format!("spec.disks[{name}]"), old: Some(there.path.clone()), new: None };
-    let draft = plug_draft(planning, cause, change, format!("{reason}; the guest is asked, never forced"));
+    let draft = plug_draft(planning, cause, change, format!("{reason}; {}", asked(there)));
+    let id = draft.item.id.clone();
+    let approval = planning.world.approval(&id);
+    if may_lose_writes(planning, there) && approval.is_none() {
+        let until = format!(
+            "Linux lets go of a mounted disk too, and loses what it has not written: unmount it, then `pinfold approve {id}`; when it starts next, \
+             it starts without"
+        );
+        planning.drafts.push(draft.held(until));
+        return;
+    }
+    let draft = draft.approved(approval.map(Approval::given));
     let request = Request::DetachDisk { target: target(domain), device: there.target.clone() };
     let gone = ours.map(|disk| disk.name.clone());
     let edit = taken_away(planning, (!stays, as_built), |config| {
         config.disks.retain(|disk| Some(&disk.name) != gone.as_ref());
     });
-    plug(planning, domain, draft, request, edit, Vec::new());
+    let used = approval.map(|_| RecordEdit::UseApproval(id));
+    plug(planning, domain, draft, request, [edit].into_iter().chain(used), Vec::new());
+}
+
+/// Whether its guest may lose what it has not written yet. Linux waited for whoever had a disk open until 5.14; since then it lets go at once
+/// (`blkfront_closing`, drivers/block/xen-blkfront.c), of a mounted one as well. Nobody in dom0 can see what is mounted. Where pinfold may restart
+/// guests by itself, it may do this; a removal that was begun is ended.
+fn may_lose_writes(planning: &Planning, there: &DomainDisk) -> bool {
+    !there.read_only && there.state == DeviceState::Attached && planning.intentions.restarts != Restarts::Allow
+}
+
+fn asked(there: &DomainDisk) -> &'static str {
+    match there.state {
+        DeviceState::Attached if !there.read_only => "the guest is asked, never forced; unmount it first",
+        _ => "the guest is asked, never forced",
+    }
 }
 
 fn detach_nic(planning: &mut Planning, domain: &Domain, there: &DomainNic, built: &VmConfig, wanted: &VmConfig) {
@@ -96,7 +123,7 @@ fn detach_nic(planning: &mut Planning, domain: &Domain, there: &DomainNic, built
             config.remove_nic(name);
         }
     });
-    plug(planning, domain, draft, request, edit, Vec::new());
+    plug(planning, domain, draft, request, [edit], Vec::new());
 }
 
 fn attach_disk(planning: &mut Planning, domain: &Domain, wanted: &Disk, built: &VmConfig) {
@@ -121,7 +148,7 @@ fn attach_disk(planning: &mut Planning, domain: &Domain, wanted: &Disk, built: &
     let config = DiskConfig { target: disk.target.clone(), path: disk.path.clone(), read_only: disk.read_only };
     let request = Request::AttachDisk { target: target(domain), disk: config };
     let edit = recorded(planning, |config| config.set_disk(disk.clone()), |config| config.set_disk(disk.clone()));
-    plug(planning, domain, draft, request, edit, problems);
+    plug(planning, domain, draft, request, [edit], problems);
 }
 
 fn attach_nic(planning: &mut Planning, domain: &Domain, wanted: &Nic, built: &VmConfig) {
@@ -145,7 +172,7 @@ fn attach_nic(planning: &mut Planning, domain: &Domain, wanted: &Nic, built: &Vm
     let request = Request::AttachNic { target: target(domain), nic: config };
     let set = |config: &mut VmConfig| config.set_nic(devid, &nic);
     let edit = recorded(planning, set, set);
-    plug(planning, domain, draft, request, edit, problems);
+    plug(planning, domain, draft, request, [edit], problems);
 }
 
 /// What is in a drive that stays. Drives come and go at the next start.
@@ -181,7 +208,7 @@ fn change_medium(planning: &mut Planning, domain: &Domain, drive: &Drive, wanted
     let request = Request::SetMedium { target: target(domain), cdrom };
     let set = |config: &mut VmConfig| config.set_medium(&drive.name, wanted.medium.as_ref());
     let edit = recorded(planning, set, set);
-    plug(planning, domain, draft, request, edit, problems);
+    plug(planning, domain, draft, request, [edit], problems);
 }
 
 fn attach_draft(planning: &Planning, is_known: bool, change: Change) -> Draft {
@@ -203,12 +230,12 @@ fn plug(
     domain: &Domain,
     draft: Draft,
     request: Request,
-    edit: RecordEdit,
+    edits: impl IntoIterator<Item = RecordEdit>,
     problems: Vec<Problem>,
 ) {
     let draft = if problems.is_empty() {
         debug_assert_eq!(domain.uuid, planning.subject.uuid);
-        let operation = Operation::xen(request).on_success([edit]);
+        let operation = Operation::xen(request).on_success(edits);
         planning.attempt(draft, operation, "PlugFailed")
     } else {
         let on: Vec<String> = problems.into_iter().map(|problem| problem.note(&mut planning.report)).collect();

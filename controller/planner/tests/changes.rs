@@ -5,8 +5,7 @@ mod common;
 
 use common::{Stage, base, cp, vm, vm_sized};
 use insta::assert_snapshot;
-use planner::Disposition;
-use planner::record::{Approval, OverBudget};
+use planner::record::OverBudget;
 use protocol::ShutdownReason;
 use sim::{Event, File, ForeignDomain};
 
@@ -14,16 +13,6 @@ fn stage(more: &str) -> Stage {
     let mut stage = Stage::new(&(base("") + more));
     stage.converge();
     stage
-}
-
-/// Approves everything that is held.
-fn approve(stage: &mut Stage) {
-    let plan = stage.plan();
-    for item in plan.items.iter().filter(|item| matches!(item.disposition, Disposition::Held { .. })) {
-        let (at, expires) = (stage.now(), "2027-01-01T00:00:00Z".parse().unwrap());
-        let approval = Approval { actor: "root".to_owned(), reason: "test".to_owned(), at, expires };
-        stage.records.approvals.insert(item.id.clone(), approval);
-    }
 }
 
 fn disk(path: &str) -> String {
@@ -172,7 +161,7 @@ fn allow_restarts_and_hold_waits_for_a_person_across_restarts() {
     2 vm/web start (Guest; its guest ended and is started again) now do create-domain
       vm/web change [spec.vcpus.max 1 -> 2, spec.vcpus.online 1 -> 2] (Commit; `spec.changes.restarts` is hold) held: `pinfold approve 8b2ff424b03e` does it now; a revert takes it back
     ");
-    approve(&mut hold);
+    hold.approve_all();
     assert_snapshot!(hold.converge(), @r"
     1 vm/web change [spec.vcpus.max 1 -> 2, spec.vcpus.online 1 -> 2] (Verb; it takes a restart) now do shutdown-domain
     3 vm/web stop (Commit; it was asked to power off, and did) now do destroy-domain
@@ -208,7 +197,7 @@ fn a_commit_over_budget_holds_what_destroys_and_nothing_else() {
       vm/b delete (Commit; nothing declares it; deleted, its record goes to the trash for 14 days; it has no disks) held: commit c20000000000 removes 2 objects and its budget is 1 (`spec.changes.maxDeletions`); `pinfold approve 14dd4e20e052` removes it
       vm/c stop [spec.power running -> stopped] (Commit; commit c20000000000 removes 2 objects and its budget is 1 (`spec.changes.maxDeletions`)) held: `pinfold approve 544ceee66cdc` does it now; a revert takes it back
     ");
-    approve(&mut stage);
+    stage.approve_all();
     assert_snapshot!(stage.converge(), @r"
     1 vm/a delete (Verb; nothing declares it any more; its record goes to the trash for 14 days; it has no disks) now do shutdown-domain
     1 vm/c stop [spec.power running -> stopped] (Verb; it should be stopped) now do shutdown-domain

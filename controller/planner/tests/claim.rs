@@ -7,7 +7,6 @@ use common::{Stage, base, cp, host, line, vm};
 use import::Site;
 use insta::assert_snapshot;
 use operation::Hypervisor;
-use planner::record::Approval;
 use planner::{Disposition, Work};
 use proptest::prelude::*;
 use protocol::{BootConfig, BootDevice, Cdrom, DomainKind, DomainNic, Mark, Reading, Request, ShutdownReason, Target};
@@ -33,14 +32,6 @@ fn stage(domain: ForeignDomain, more: &str) -> Stage {
     )
 }
 
-fn approve(stage: &mut Stage) {
-    for item in stage.plan().items.iter().filter(|item| matches!(item.disposition, Disposition::Held { .. })) {
-        let (at, expires) = (stage.now(), "2027-01-01T00:00:00Z".parse().unwrap());
-        let approval = Approval { actor: "root".to_owned(), reason: "test".to_owned(), at, expires };
-        stage.records.approvals.insert(item.id.clone(), approval);
-    }
-}
-
 fn domid(stage: &Stage) -> u32 {
     stage.xen.domains().find(|(_, domain)| domain.uuid.to_string() == UUID && !domain.is_dying()).unwrap().0
 }
@@ -49,7 +40,7 @@ fn domid(stage: &Stage) -> u32 {
 fn a_domain_as_its_manifest_says_is_claimed_and_nothing_else() {
     let mut stage = stage(theirs(&serde_json::json!({})), "");
     assert_snapshot!(stage.converge(), @"   vm/web claim (Commit; domain web (domid 1) has its UUID and is not pinfold's; its guest runs on) held: `pinfold approve a1e5c7bae3c7` takes it over; a revert leaves it alone");
-    approve(&mut stage);
+    stage.approve_all();
     assert_snapshot!(stage.converge(), @" 1 vm/web claim (Verb; domain web (domid 1) has its UUID and is not pinfold's; its guest runs on) now do claim-domain");
     assert_eq!(domid(&stage), 1);
     assert_snapshot!(stage.status("vm/web"), @r"
@@ -81,7 +72,7 @@ fn what_xl_restores_is_claimed_and_never_cleared_away() {
             "{held}"
         );
         assert!(held.contains("held: ") && held.lines().count() == 1, "{held}");
-        approve(&mut stage);
+        stage.approve_all();
         let claimed = stage.converge();
         assert!(claimed.contains("now do claim-domain") && !claimed.contains("do destroy-domain"), "{claimed}");
         let left: Vec<u32> = stage.xen.domains().map(|(domid, _)| domid).filter(|domid| *domid > 0).collect();
@@ -127,7 +118,7 @@ fn what_differs_is_shown_before_and_put_right_after() {
         ~ hard affinity      3 -> 2
     0 to create, 1 to change, 0 to remove or stop. 0 now, 0 waiting, 1 held, 0 at next start.
     ");
-    approve(&mut stage);
+    stage.approve_all();
     assert_snapshot!(stage.converge(), @r"
     1 vm/web claim (Verb; domain old-web (domid 1) has its UUID and is not pinfold's; its guest runs on; 5 field(s) change after it live, 1 not live) now do claim-domain
     2 vm/web rename [metadata.name old-web -> web] (Commit; it has a new name) now do rename-domain
@@ -170,7 +161,7 @@ fn an_hvm_domain_keeps_its_qemu() {
     host.domains = vec![ForeignDomain { cdroms, ..theirs }];
     let mut stage = Stage::on(host, &manifest("running", &(drive(", medium: /srv/b.img") + "  vnc: true\n")));
     assert_snapshot!(stage.converge(), @"   vm/web claim [spec.vnc true] (Commit; domain web (domid 1) has its UUID and is not pinfold's; its guest runs on; 1 field(s) change after it, not live) held: `pinfold approve 10f873520bcd` takes it over; a revert leaves it alone");
-    approve(&mut stage);
+    stage.approve_all();
     assert_snapshot!(stage.converge(), @r"
     1 vm/web claim [spec.vnc true] (Verb; domain web (domid 1) has its UUID and is not pinfold's; its guest runs on; 1 field(s) change after it, not live) now do claim-domain
     2 vm/web settle (Commit; nothing on the host differs; that is recorded) now records
@@ -252,7 +243,7 @@ fn a_claim_that_failed_half_way_goes_on() {
         let mut stage = stage(theirs(&serde_json::json!({})), "");
         let fault: Fault =
             serde_json::from_value(serde_json::json!({"fail": [{"call": call, "message": "refused"}]})).unwrap();
-        approve(&mut stage);
+        stage.approve_all();
         let plan = stage.plan();
         stage.carry_out(&plan.items[0], fault).unwrap_err();
         assert!(stage.records.approvals.is_empty());
@@ -267,7 +258,7 @@ fn a_claim_that_failed_half_way_goes_on() {
 fn a_claim_that_was_cut_off_anywhere_ends_the_same() {
     for points in 1..=12 {
         let mut stage = stage(theirs(&serde_json::json!({})), "");
-        approve(&mut stage);
+        stage.approve_all();
         let plan = stage.plan();
         let fault = Fault { die_after: Some(points), ..Fault::default() };
         if stage.carry_out(&plan.items[0], fault).is_ok() {
@@ -284,7 +275,7 @@ fn a_claim_that_was_cut_off_anywhere_ends_the_same() {
 #[test]
 fn another_incarnation_asks_again() {
     let mut stage = stage(theirs(&serde_json::json!({})), "");
-    approve(&mut stage);
+    stage.approve_all();
     let plan = stage.plan();
     stage.event(&Event::Destroy { domain: "web".to_owned() });
     stage.event(&Event::Create { domain: theirs(&serde_json::json!({})).into(), raced: false });
@@ -381,7 +372,7 @@ proptest! {
         let fields: Vec<_> = held.items[0].changes.iter().map(|change| change.field.as_str()).collect();
         let renamed = !domain.name.parse::<schema::units::Name>().is_ok_and(|name| name == adopted.vms[0].1.name);
         prop_assert_eq!(fields, if renamed { vec!["metadata.name"] } else { vec![] }, "{}", manifest);
-        approve(&mut stage);
+        stage.approve_all();
         stage.converge();
         let left: Vec<String> = stage.plan().items.iter().map(line).collect();
         prop_assert!(left.is_empty(), "{left:?}\n{manifest}");
@@ -397,7 +388,7 @@ fn one_that_its_old_toolstack_starts_again_is_never_destroyed() {
     // After a boot of the host, before pinfold looks.
     let mut booted = stage(theirs(&serde_json::json!({})), "");
     booted.converge();
-    approve(&mut booted);
+    booted.approve_all();
     booted.converge();
     booted.event(&Event::HostReboot);
     booted.event(&again());
@@ -405,7 +396,7 @@ fn one_that_its_old_toolstack_starts_again_is_never_destroyed() {
     // Beside the one that runs.
     let mut beside = stage(theirs(&serde_json::json!({})), "");
     beside.converge();
-    approve(&mut beside);
+    beside.approve_all();
     beside.converge();
     beside.event(&again());
     let (plan, _) = beside.pass();

@@ -10,10 +10,14 @@ use sim::{Event, Fault, Point};
 const ROOT: &str = "{name: root, target: xvda, path: /srv/a.img}";
 const DATA: &str = "{name: data, target: xvdb, path: /srv/b.img}";
 
-/// A VM with these disks and NICs.
+/// A VM with these disks and NICs, in a Pool where no person is asked first.
 fn web(disks: &[&str], nics: &[&str]) -> String {
+    web_under("allow", disks, nics)
+}
+
+fn web_under(restarts: &str, disks: &[&str], nics: &[&str]) -> String {
     let devices = format!("  disks: [{}]\n  nics: [{}]", disks.join(", "), nics.join(", "));
-    base("") + &vm("web", &devices)
+    base(&format!(", changes: {{restarts: {restarts}}}")) + &vm("web", &devices)
 }
 
 fn stage(disks: &[&str], nics: &[&str]) -> Stage {
@@ -49,7 +53,7 @@ fn a_disk_and_a_nic_come_and_go_without_a_restart() {
     // lan1 keeps its number when lan0 goes, and the lowest free one is given next.
     stage.commit(&web(&[ROOT], &["{name: lan1, network: lan}"]));
     assert_snapshot!(stage.converge(), @r"
-    1 vm/web change [spec.disks[data] (was /srv/b.img)] (Commit; it is not declared any more; the guest is asked, never forced) now do detach-disk
+    1 vm/web change [spec.disks[data] (was /srv/b.img)] (Commit; it is not declared any more; the guest is asked, never forced; unmount it first) now do detach-disk
     2 vm/web change [spec.nics[lan0] (was ca:ed:fe:cb:fb:27)] (Commit; it is not declared any more; it is taken away by force when the guest does not let go of it within 10 s) now do detach-nic
     3 vm/web settle (Commit; nothing on the host differs; that is recorded) now records
     ");
@@ -143,7 +147,7 @@ fn a_device_that_waits_for_something_says_for_what() {
     stage.commit(&web(&["{name: other, target: xvda, path: /srv/b.img}"], &[]));
     assert_snapshot!(planner::render::plan(&stage.plan()), @r"
     ~ vm/web                   change    live        commit    now
-        because it is not declared any more; the guest is asked, never forced
+        because it is not declared any more; the guest is asked, never forced; unmount it first
         - spec.disks[root]  /srv/a.img
     ~ vm/web                   change    live        commit    waiting
         because it is declared, and not attached yet
@@ -152,7 +156,7 @@ fn a_device_that_waits_for_something_says_for_what() {
     0 to create, 2 to change, 0 to remove or stop. 1 now, 1 waiting, 0 held, 0 at next start.
     ");
     assert_snapshot!(stage.converge(), @r"
-    1 vm/web change [spec.disks[root] (was /srv/a.img)] (Commit; it is not declared any more; the guest is asked, never forced) now do detach-disk
+    1 vm/web change [spec.disks[root] (was /srv/a.img)] (Commit; it is not declared any more; the guest is asked, never forced; unmount it first) now do detach-disk
     2 vm/web change [spec.disks[other] /srv/b.img] (Commit; it is declared, and not attached yet) now do attach-disk
     3 vm/web settle (Commit; nothing on the host differs; that is recorded) now records
     ");
@@ -175,7 +179,7 @@ fn what_other_hands_plugged_is_put_right() {
     stage.event(&event(r#"{"network-detach": {"domain": "web", "devid": 0}}"#));
     assert_snapshot!(planner::render::plan(&stage.plan()), @r"
     ~ vm/web                   repair    live        drift     now
-        because it was attached outside pinfold; the guest is asked, never forced
+        because it was attached outside pinfold; the guest is asked, never forced; unmount it first
         seen since 2026-01-01T00:00:05Z
         - spec.disks[xvdc]  /srv/b.img
     ~ vm/web                   repair    live        drift     waiting
@@ -186,7 +190,7 @@ fn what_other_hands_plugged_is_put_right() {
     0 to create, 2 to change, 0 to remove or stop. 1 now, 1 waiting, 0 held, 0 at next start.
     ");
     assert_snapshot!(stage.converge(), @r"
-    1 vm/web repair [spec.disks[xvdc] (was /srv/b.img)] (Drift; it was attached outside pinfold; the guest is asked, never forced) now do detach-disk
+    1 vm/web repair [spec.disks[xvdc] (was /srv/b.img)] (Drift; it was attached outside pinfold; the guest is asked, never forced; unmount it first) now do detach-disk
     2 vm/web repair [spec.nics[lan0] ca:ed:fe:cb:fb:27] (Drift; it was detached outside pinfold) now do attach-nic
     ");
     stage.event(&event(r#"{"block-detach": {"domain": "web", "device": "xvda"}}"#));
@@ -204,5 +208,75 @@ fn an_attach_that_was_cut_off_is_begun_again() {
     1 vm/web change [spec.disks[xvdb] (was /srv/b.img)] (Commit; its attaching was cut off; the guest is asked, never forced) now do detach-disk
     2 vm/web change [spec.disks[data] /srv/b.img] (Commit; it is declared, and not attached yet) now do attach-disk
     3 vm/web settle (Commit; nothing on the host differs; that is recorded) now records
+    ");
+}
+
+#[test]
+fn a_disk_that_its_guest_may_have_mounted_waits_for_a_person_or_the_next_start() {
+    let of = |restarts, disks: &[&str]| web_under(restarts, disks, &[]);
+    let begin = |restarts, after: &[&str]| {
+        let mut stage = Stage::new(&of(restarts, &[ROOT, DATA]));
+        stage.converge();
+        stage.wait(5);
+        stage.commit(&of(restarts, after));
+        stage
+    };
+    let mut approved = begin("at-next-start", &[ROOT]);
+    let plan = planner::render::plan(&approved.plan());
+    assert_snapshot!(plan, @r"
+    ~ vm/web                   change    live        commit    held  [78dc54ea2d2e]
+        because it is not declared any more; the guest is asked, never forced; unmount it first
+        held: Linux lets go of a mounted disk too, and loses what it has not written: unmount it, then `pinfold approve 78dc54ea2d2e`; when it starts next, it starts without
+        - spec.disks[data]  /srv/b.img
+    ~ vm/web                   settle    live        commit    now
+        because nothing on the host differs; that is recorded
+    0 to create, 2 to change, 0 to remove or stop. 1 now, 0 waiting, 1 held, 0 at next start.
+    ");
+    assert_eq!(planner::render::plan(&begin("hold", &[ROOT]).plan()), plan);
+    approved.approve_all();
+    assert_snapshot!(approved.converge(), @r"
+    1 vm/web change [spec.disks[data] (was /srv/b.img)] (Commit; it is not declared any more; the guest is asked, never forced; unmount it first) now do detach-disk
+    2 vm/web settle (Commit; nothing on the host differs; that is recorded) now records
+    ");
+    assert!(approved.records.approvals.is_empty());
+
+    let started = |restarts| {
+        let mut stage = begin(restarts, &[ROOT]);
+        stage.converge();
+        stage.event(&event(r#"{"guest-ends": {"domain": "web", "how": "reboot"}}"#));
+        let went = stage.converge();
+        let disks = stage.observe().xen.known().unwrap().domains.known().unwrap()[0].disks.len();
+        format!("{went}disks: {disks}")
+    };
+    assert_eq!(started("hold"), started("at-next-start"));
+    assert_snapshot!(started("hold"), @r"
+     1 vm/web settle (Guest; its guest ended by itself (reboot); it is started again) now do destroy-domain
+     2 vm/web start (Guest; its guest ended and is started again) now do create-domain
+    disks: 1
+    ");
+
+    // Another file in its place waits for the same.
+    let mut other = begin("at-next-start", &[ROOT, "{name: more, target: xvdb, path: /srv/c.img}"]);
+    assert_snapshot!(other.converge(), @r"
+    1 vm/web settle (Commit; nothing on the host differs; that is recorded) now records
+      vm/web change [spec.disks[data] (was /srv/b.img)] (Commit; it is not declared any more; the guest is asked, never forced; unmount it first) held: Linux lets go of a mounted disk too, and loses what it has not written: unmount it, then `pinfold approve 78dc54ea2d2e`; when it starts next, it starts without
+      vm/web change [spec.disks[more] /srv/c.img] (Commit; it is declared, and not attached yet) waits: xvdb, which is /srv/b.img now, is taken away
+    ");
+    // What other hands attached, too.
+    let mut foreign = begin("at-next-start", &[ROOT, DATA]);
+    foreign.event(&event(r#"{"block-attach": {"domain": "web", "device": "xvdc", "path": "/srv/c.img"}}"#));
+    assert_snapshot!(foreign.converge(), @"   vm/web repair [spec.disks[xvdc] (was /srv/c.img)] (Drift; it was attached outside pinfold; the guest is asked, never forced; unmount it first) held: Linux lets go of a mounted disk too, and loses what it has not written: unmount it, then `pinfold approve 582fd5660885`; when it starts next, it starts without");
+}
+
+#[test]
+fn a_disk_that_its_guest_cannot_write_to_goes_at_once() {
+    const READ_ONLY: &str = "{name: media, target: xvdb, path: /srv/b.img, readOnly: true}";
+    let mut stage = Stage::new(&web_under("hold", &[ROOT, READ_ONLY], &[]));
+    stage.converge();
+    stage.wait(5);
+    stage.commit(&web_under("hold", &[ROOT], &[]));
+    assert_snapshot!(stage.converge(), @r"
+    1 vm/web change [spec.disks[media] (was /srv/b.img)] (Commit; it is not declared any more; the guest is asked, never forced) now do detach-disk
+    2 vm/web settle (Commit; nothing on the host differs; that is recorded) now records
     ");
 }

@@ -34,7 +34,8 @@ pub(crate) struct Changes {
     #[serde(default)]
     pub(crate) max_deletions: Option<MaxDeletions>,
     /// What a change that needs a restart of the guest does: `at-next-start` waits for the next start of the VM, whoever starts it;
-    /// `hold` waits for `pinfold approve`; `allow` lets pinfold restart the guest. Default: `at-next-start`.
+    /// `hold` waits for `pinfold approve`; `allow` lets pinfold restart the guest, and take a disk from it that it can write to, without asking a
+    /// person whether it is unmounted. Default: `at-next-start`.
     #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
     pub(crate) restarts: Option<Restarts>,

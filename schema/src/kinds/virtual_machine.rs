@@ -65,7 +65,9 @@ pub(crate) struct VirtualMachineSpec {
     /// Its disks. Default: none.
     ///
     /// Changing it: a disk that is added is attached to the running guest; one that is removed is taken away once the guest has let go of it, never by
-    /// force. An emulated disk of an HVM guest (`hd…`) comes and goes at the next start.
+    /// force. Linux lets go of a mounted disk too, and loses what it has not written: unmount it first. A disk that the guest can write to is
+    /// therefore taken away when it starts next, or at once when `pinfold approve` says so or the pool's `changes.restarts` is `allow`. An emulated
+    /// disk of an HVM guest (`hd…`) comes and goes at the next start.
     #[schemars(extend("x-pinfold-effect" = Effect::Live))]
     #[serde(default)]
     #[schemars(extend(
