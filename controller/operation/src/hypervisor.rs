@@ -131,8 +131,8 @@ pub trait Hypervisor {
     /// Attaches a disk: its entries in xenstore, then its hotplug script. Fails without leaving it, unless the process dies in it.
     fn attach_disk(&mut self, domid: u32, disk: &DiskConfig) -> Result<(), Failure>;
 
-    /// Asks the guest to let go of a disk and takes it away then. A guest that uses it keeps it: the call fails after 10 s, and the request
-    /// stands ([`protocol::DeviceState::Closing`]).
+    /// Asks the guest to let go of a disk and takes it away then. A guest may keep it, as older Linux does while it is open: the call then
+    /// fails after 10 s, and the request stands ([`protocol::DeviceState::Closing`]).
     fn detach_disk(&mut self, domid: u32, device: &str) -> Result<(), Failure>;
 
     /// Puts a medium into a CD-ROM drive, in place of what is in it, or ejects that (`libxl_cdrom_insert`). The guest cannot refuse.

@@ -85,8 +85,8 @@ fn detach_disk(planning: &mut Planning, domain: &Domain, there: &DomainDisk, bui
     plug(planning, domain, draft, request, [edit].into_iter().chain(used), Vec::new());
 }
 
-/// Whether its guest may lose what it has not written yet. Linux waited for whoever had a disk open until 5.14; since then it lets go at once
-/// (`blkfront_closing`, drivers/block/xen-blkfront.c), of a mounted one as well. Nobody in dom0 can see what is mounted. Where pinfold may restart
+/// Whether its guest may lose what it has not written yet. Linux used to wait for whoever had a disk open; today it lets go at once
+/// (`blkfront_closing`, drivers/block/xen-blkfront.c; seen with Debian 12's 6.1), of a mounted one as well. Nobody in dom0 can see what is mounted. Where pinfold may restart
 /// guests by itself, it may do this; a removal that was begun is ended.
 fn may_lose_writes(planning: &Planning, there: &DomainDisk) -> bool {
     !there.read_only && there.state == DeviceState::Attached && planning.intentions.restarts != Restarts::Allow
